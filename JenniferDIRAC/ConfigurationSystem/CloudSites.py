@@ -1,0 +1,162 @@
+"""All endpoints of the CS, read with DIRAC's own helpers; what is wrong with one disables that one only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from DIRAC import gConfig
+from DIRAC.ConfigurationSystem.Client.Helpers.Resources import getQueues
+from DIRAC.Core.Utilities.List import fromChar
+from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
+from DIRAC.WorkloadManagementSystem.Utilities.QueueUtilities import getQueuesResolved
+
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import (
+    CE_TYPE_PREFIX,
+    DEFAULT_SI00,
+    DIRAC_CE_WORDS,
+    DIRAC_QUEUE_WORDS,
+    CESection,
+    EndpointConfig,
+    LimitOptions,
+    QueueSection,
+    SharedOptions,
+    VMTypeConfig,
+)
+from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
+
+_SITES = "/Resources/Sites"
+
+
+@dataclass(frozen=True)
+class CloudSites:
+    """The endpoints that can be used, and everything that is wrong with the others."""
+
+    endpoints: tuple[EndpointConfig, ...] = ()
+    problems: tuple[ConfigProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class _CE:
+    """Where a CE stands in the CS."""
+
+    grid: str
+    site: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        return f"{_SITES}/{self.grid}/{self.site}/CEs/{self.name}"
+
+
+def read_cloud_sites() -> CloudSites:
+    """Every CE of ``/Resources/Sites`` whose CEType begins with Jennifer."""
+    ces = _all_ces()
+    uses = Counter(ce.name for ce in ces)
+    ce_types = {ce: gConfig.getValue(f"{ce.path}/CEType", "") for ce in ces}
+    ours = [ce for ce in ces if ce_types[ce].startswith(CE_TYPE_PREFIX)]
+    queues = returnValueOrRaise(getQueues(ceTypeList=sorted({ce_types[ce] for ce in ours}))) if ours else {}
+    endpoints, problems = [], []
+    for ce in ours:
+        try:
+            if uses[ce.name] > 1:
+                raise ConfigError([_shared_name(ce, ces)])
+            endpoints.append(_endpoint(ce, queues.get(ce.site, {}).get(ce.name, {})))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if not ours:
+        problems.append(ConfigProblem(_SITES, f"at least one CE whose CEType begins with {CE_TYPE_PREFIX}", "none"))
+    return CloudSites(tuple(endpoints), tuple(problems))
+
+
+def _all_ces() -> list[_CE]:
+    return [
+        _CE(grid, site, name)
+        for grid in gConfig.getSections(_SITES).get("Value", [])
+        for site in gConfig.getSections(f"{_SITES}/{grid}").get("Value", [])
+        for name in gConfig.getSections(f"{_SITES}/{grid}/{site}/CEs").get("Value", [])
+    ]
+
+
+def _shared_name(ce: _CE, ces: list[_CE]) -> ConfigProblem:
+    others = ", ".join(other.site for other in ces if other.name == ce.name and other != ce)
+    hint = "pilot.json and DIRAC's look-ups go by the CE's name alone; rename one"
+    return ConfigProblem(ce.path, "a CE name that no other site uses", f"the same name at {others}", hint)
+
+
+def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
+    """The endpoint of one CE; ``merged`` are its options as ``getQueues`` gives them, with ``Queues``."""
+    own = returnValueOrRaise(gConfig.getOptionsDict(ce.path))
+    queues: Mapping[str, Mapping[str, str]] = merged.get("Queues", {})
+    # Options at the site's CEs level are for CEs of all kinds: what is not ours there is no mistake.
+    inherited = {name: value for name, value in merged.items() if name in CESection.options() and name not in own}
+    sections = {ce.path: inherited | own} | {f"{ce.path}/Queues/{queue}": options for queue, options in queues.items()}
+    if secrets := [problem for path, options in sections.items() for problem in find_secrets(path, options)]:
+        raise ConfigError(secrets)
+    _refuse_sections(ce, queues)
+    problems: list[ConfigProblem] = []
+    try:
+        section = CESection.read(ce.path, inherited | own, DIRAC_CE_WORDS)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    for queue, options in queues.items():
+        try:
+            QueueSection.read(f"{ce.path}/Queues/{queue}", options, DIRAC_QUEUE_WORDS)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    site_vos = gConfig.getValue(f"{_SITES}/{ce.grid}/{ce.site}/VO", [])
+    vos = frozenset(section.vos or site_vos)
+    return EndpointConfig(
+        site=ce.site,
+        ce=ce.name,
+        vos=vos,
+        vm_types=_vm_types(ce, merged, vos),
+        **section.model_dump(exclude={"vos", *SharedOptions.model_fields}),
+    )
+
+
+def _vm_types(ce: _CE, merged: Mapping[str, Any], vos: frozenset[str]) -> tuple[VMTypeConfig, ...]:
+    """The VM types of a CE whose sections are all valid, resolved by DIRAC as it does it for a SiteDirector."""
+    section = deepcopy(dict(merged))
+    for options in section["Queues"].values():
+        if "CPUTime" not in options:
+            options.setdefault("SI00", str(DEFAULT_SI00))
+    resolved = returnValueOrRaise(getQueuesResolved({ce.site: {ce.name: section}}))
+    inherited = {name: value for name, value in section.items() if name in SharedOptions.options()}
+    known = SharedOptions.options() | LimitOptions.options()
+    vm_types = []
+    for queue in resolved.values():
+        name, options = queue["QueueName"], queue["ParametersDict"]
+        words = inherited | {word: value for word, value in options.items() if word in known}
+        words |= {"Tag": sorted(options["Tag"]), "RequiredTag": sorted(options["RequiredTag"])}
+        words |= {
+            "site": ce.site,
+            "ce": ce.name,
+            "queue": name,
+            "vos": frozenset(fromChar(options.get("VO", ""))) or vos,
+            "cpu_time": int(options["CPUTime"]),
+            "wall_time": timedelta(minutes=int(options["maxCPUTime"])),
+        }
+        vm_types.append(VMTypeConfig.read(f"{ce.path}/Queues/{name}", words))
+    return tuple(vm_types)
+
+
+def _refuse_sections(ce: _CE, queues: Mapping[str, Mapping[str, str]]) -> None:
+    known = {ce.path: ["Queues"]} | {f"{ce.path}/Queues/{queue}": [] for queue in queues}
+    problems = [
+        ConfigProblem(f"{path}/{name}", "a section that exists", f"{name}, which does not", did_you_mean(name, names))
+        for path, names in known.items()
+        for name in gConfig.getSections(path).get("Value", [])
+        if name not in names
+    ]
+    if not queues:
+        problems.append(ConfigProblem(f"{ce.path}/Queues", "at least one queue, that is a VM type", "none"))
+    if problems:
+        raise ConfigError(problems)

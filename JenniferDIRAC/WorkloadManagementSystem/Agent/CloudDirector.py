@@ -1,0 +1,40 @@
+"""CloudDirector: starts virtual machines for the jobs that wait in the task queues of its VOs.
+
+.. literalinclude:: ../ConfigTemplate.cfg
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from DIRAC import S_ERROR, S_OK
+from DIRAC.Core.Base.AgentModule import AgentModule
+
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices
+from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director, RefusedToStart
+
+
+class CloudDirector(AgentModule):
+    """The agent: DIRAC's border around ``Director``."""
+
+    def initialize(self):
+        """Refuse to start, saying why, on a set-up that cannot work."""
+        self.am_setOption("PollingTime", 30)
+        try:
+            store = VirtualMachineDB(parentLogger=self.log).store
+            self.director = Director(store, DiracServices(), self.log, now=lambda: datetime.now(UTC))
+            self.director.check_setup()
+        except (RefusedToStart, StoreUnavailable) as error:
+            self.log.fatal("The CloudDirector does not start", str(error))
+            return S_ERROR(str(error))
+        return S_OK()
+
+    def execute(self):
+        """One cycle. A database that is away costs the cycle, nothing else."""
+        try:
+            self.director.cycle()
+        except StoreUnavailable as error:
+            return S_ERROR(f"Nothing was done in this cycle: {error}")
+        return S_OK()

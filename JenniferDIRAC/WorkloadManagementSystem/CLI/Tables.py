@@ -1,0 +1,109 @@
+"""The service's answers as tables for people. What came from a cloud or a VM is printed as plain text, never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STATE_STYLE = {"Running": "green", "Booting": "cyan", "Requested": "cyan", "Planned": "cyan", "Ended": "dim"}
+_OUTCOME_STYLE = {"Worked": "green", "NoWork": "yellow"}
+_RECORD = (
+    ("vm_id", "VM"),
+    ("site", "site"),
+    ("ce", "endpoint"),
+    ("queue", "VM type"),
+    ("vo", "VO"),
+    ("cores", "cores"),
+    ("ram_mib", "RAM (MiB)"),
+    ("state", "state"),
+    ("outcome", "outcome"),
+    ("outcome_reason", "reason"),
+    ("code", "HSF code"),
+    ("jobs", "jobs matched"),
+    ("server_id", "server"),
+    ("image", "image"),
+    ("flavor", "flavor"),
+    ("template", "template"),
+    ("task_queue", "started for task queue"),
+    ("pilot_reference", "pilot reference"),
+    ("pilot_stamp", "pilot stamp"),
+    ("said_code", "said code"),
+    ("said_reason", "said"),
+)
+
+
+def status(value: Mapping[str, Any], console: Console) -> None:
+    """Installation, VMs per endpoint and VO, and the last cycle's words about each."""
+    console.print(f"Installation {value['installation']}", markup=False)
+    table = Table("Endpoint", "VO", "Wanted cores", "VMs", "Started", "What stopped the rest", "Age")
+    now = datetime.fromisoformat(value["now"])
+    for report in value["reports"]:
+        states = ", ".join(f"{count} {state}" for state, count in report["vms"].items()) or "none"
+        stopped = report["problem"] or "; ".join(
+            dict.fromkeys(f"{unmet['cores']} cores: {unmet['limit']}, {unmet['detail']}" for unmet in report["unmet"])
+        )
+        endpoint = f"{report['site']}/{report['ce']}" if report["ce"] else "(nowhere)"
+        age = f"{(now - datetime.fromisoformat(report['at'])).total_seconds():.0f} s"
+        row = (endpoint, report["vo"], str(report["wanted_cores"]), states, str(report["started"]), stopped, age)
+        table.add_row(*map(Text, row))
+    if value["reports"]:
+        console.print(table)
+    else:
+        console.print("No cycle was reported yet: is the CloudDirector running?")
+
+
+def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """One line per VM."""
+    if not records:
+        console.print("No such VM.")
+        return
+    table = Table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
+    for one in records:
+        table.add_row(
+            Text(one["vm_id"][:12]),
+            Text(f"{one['site']}/{one['ce']}"),
+            Text(one["queue"]),
+            Text(one["vo"]),
+            str(one["cores"]),
+            Text(one["state"], style=_STATE_STYLE.get(one["state"], "yellow")),
+            _moment(one["since"]),
+            str(one["jobs"]),
+            Text(one["outcome"] or "", style=_OUTCOME_STYLE.get(one["outcome"], "red")),
+            Text(one["outcome_reason"]),
+        )
+    console.print(table)
+
+
+def vm(value: Mapping[str, Any], console: Console) -> None:
+    """All that is known of one VM."""
+    facts = Table.grid(padding=(0, 2))
+    for name, label in _RECORD:
+        if value.get(name) not in (None, ""):
+            facts.add_row(Text(label, style="bold"), Text(str(value[name])))
+    console.print(facts)
+    console.print()
+    history = Table("At (UTC)", "From", "To", "Why", "By")
+    for step in value["history"]:
+        row = (_moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
+        history.add_row(*map(Text, row))
+    console.print(history)
+    if value["console_tail"]:
+        console.print("\nThe end of its console:", style="bold")
+        console.print(Text(_printable(value["console_tail"])))
+
+
+def _moment(text: str) -> str:
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _printable(text: str) -> str:
+    """A console without what could steer the operator's terminal."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(
+        "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in lines
+    )

@@ -1,0 +1,87 @@
+"""Puts together what one VM is told, from the CS and the host: for the director and for the preview alike."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from M2Crypto import X509
+
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
+from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import (
+    pilot_arguments,
+    pilot_environment,
+    pilot_file_urls,
+)
+from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, ProxyInUserData, VMContext
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def build_context(
+    endpoint: EndpointConfig,
+    vm_type: VMTypeConfig,
+    profile: ProfileConfig,
+    vo: str,
+    *,
+    vm_id: str,
+    name: str,
+    pilot_reference: str,
+    pilot_stamp: str,
+    proxy: Secret,
+    max_lifetime: timedelta,
+    processors: int = 1,
+) -> VMContext:
+    """What the VM ``vm_id`` is told.
+
+    :param name: of the server (``Identity.name``)
+    :param proxy: the pilot proxy as PEM
+    :param max_lifetime: after which the VM ends itself
+    :param processors: of the flavor, for a VM type that does not say its own
+    :raises ContextError: the CS or a file of this host lacks something
+    """
+    environment = pilot_environment(vo, profile, pilot_reference, pilot_stamp)
+    return VMContext(
+        vm_id=vm_id,
+        name=name,
+        site=endpoint.site,
+        ce=endpoint.ce,
+        queue=vm_type.queue,
+        vo=vo,
+        pilot_reference=pilot_reference,
+        pilot_stamp=pilot_stamp,
+        pilot_argv=pilot_arguments(vo, vm_type, profile, processors, pilot_stamp),
+        pilot_env=environment,
+        pilot_file_urls=pilot_file_urls(vo),
+        credential=ProxyInUserData(proxy),
+        max_lifetime=max_lifetime,
+        pilot_user=profile.pilot_user,
+        cert_dir=environment["X509_CERT_DIR"],
+        trust_anchors=load_trust_anchors(profile.trust_anchors) if profile.trust_anchors else {},
+        extra_hosts=profile.extra_hosts,
+        cvmfs_proxy=endpoint.cvmfs_proxy or profile.cvmfs_proxy,
+        cvmfs_repositories=profile.cvmfs_repositories,
+        template=vm_type.template or profile.template,
+    )
+
+
+def load_trust_anchors(path: Path) -> dict[str, str]:
+    """The certificates of a PEM file by the names under which OpenSSL looks for them in a directory (``hash.n``).
+
+    :raises ContextError: the file cannot be read, or holds no certificate
+    """
+    try:
+        blocks = _CERTIFICATE.findall(path.read_text())
+        hashes = [X509.load_cert_string(block).get_subject().as_hash() for block in blocks]
+    except (OSError, UnicodeDecodeError, X509.X509Error) as error:
+        raise ContextError(f"TrustAnchors = {path}: expected a readable PEM file of certificates ({error})") from None
+    if not blocks:
+        raise ContextError(f"TrustAnchors = {path}: expected certificates in PEM, found none")
+    anchors: dict[str, str] = {}
+    for subject, block in zip(hashes, blocks, strict=True):
+        number = sum(name.startswith(f"{subject:08x}.") for name in anchors)
+        anchors[f"{subject:08x}.{number}"] = f"{block}\n"
+    return anchors

@@ -1,0 +1,108 @@
+"""Shows what a VM would get, without a proxy and without a VM."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from typing import Any
+
+import yaml
+
+from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
+from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
+from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+
+_NOBODY = "0" * 32  # the UUID of no VM and no installation
+
+
+def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
+    """The cloud-config that a VM of this type would get for this VO, with its files in clear and ``<secret>`` in
+    place of every secret: nothing secret is read to make it.
+
+    :param endpoint: a CE's name, or ``site/ce``
+    :param vm_type: a queue of it
+    :raises ContextError: no such endpoint, VM type, or use of it by this VO; or the context cannot be made
+    :raises ConfigError: the VO's profile, or the endpoint, is not usable
+    """
+    endpoint_config = _find_endpoint(endpoint)
+    vm_type_config = _find_vm_type(endpoint_config, vm_type)
+    if not vm_type_config.serves(vo):
+        served = ", ".join(sorted(vm_type_config.vos))
+        raise ContextError(f"{endpoint_config}/{vm_type}: expected a VO that it serves ({served}), found {vo}")
+    context = build_context(
+        endpoint_config,
+        vm_type_config,
+        read_profile(vo),
+        vo,
+        vm_id=_NOBODY,
+        name=Identity(_NOBODY, _NOBODY, vo, 0).name,
+        pilot_reference=f"<pilot reference of VM {_NOBODY}>",
+        pilot_stamp=_NOBODY,
+        proxy=Secret("<secret>\n"),
+        max_lifetime=Policy().max_lifetime,
+    )
+    user_data = render_user_data(context)
+    heading = [
+        f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}",
+        f"# {len(user_data)} bytes as sent, to which the credential adds its own",
+        "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
+    ]
+    return "\n".join([HEADER, *heading, _readable(user_data)])
+
+
+def _find_endpoint(name: str) -> EndpointConfig:
+    sites = read_cloud_sites()
+    for endpoint in sites.endpoints:
+        if name in (endpoint.ce, str(endpoint)):
+            return endpoint
+    ce = name.rsplit("/", 1)[-1]
+    if problems := [str(problem) for problem in sites.problems if f"/CEs/{ce}" in problem.path]:
+        raise ContextError(f"endpoint {name} is disabled: {'; '.join(problems)}")
+    known = [str(endpoint) for endpoint in sites.endpoints]
+    hint = did_you_mean(name, [*known, *(endpoint.ce for endpoint in sites.endpoints)])
+    raise ContextError(
+        f"endpoint {name}: expected one of {', '.join(known) or 'none registered'} ({hint or 'as CE or site/CE'})"
+    )
+
+
+def _find_vm_type(endpoint: EndpointConfig, queue: str) -> VMTypeConfig:
+    for vm_type in endpoint.vm_types:
+        if vm_type.queue == queue:
+            return vm_type
+    known = ", ".join(vm_type.queue for vm_type in endpoint.vm_types)
+    raise ContextError(f"VM type {queue} of {endpoint}: expected one of {known}")
+
+
+def _readable(user_data: bytes) -> str:
+    """The same cloud-config with its files' contents as text."""
+    config = yaml.safe_load(user_data)
+    for file in config.get("write_files", []):
+        encoding = str(file.pop("encoding", ""))
+        content = file["content"]
+        if "b64" in encoding or "base64" in encoding:
+            content = base64.b64decode(content)
+            content = (gzip.decompress(content) if "gz" in encoding else content).decode()
+        file["content"] = _Block(content)
+    return yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=10**6)
+
+
+class _Block(str):
+    """A text to be shown as lines."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _as_lines(dumper: _Dumper, text: Any) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+
+
+_Dumper.add_representer(_Block, _as_lines)

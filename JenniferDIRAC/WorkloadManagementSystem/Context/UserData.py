@@ -1,0 +1,158 @@
+"""Renders a VM's user-data from a cloud-init template, and refuses what a cloud or cloud-init would not take."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2.sandbox import SandboxedEnvironment, SecurityError
+
+from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
+from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+SUFFIX = ".yaml.j2"
+PROGRAM = Path(__file__).with_name("jennifer_vm.py")
+PROGRAM_PATH = "/opt/jennifer/jennifer-vm"
+SETTINGS_PATH = "/etc/jennifer/vm.json"
+HEADER = "#cloud-config"
+
+
+@dataclass(frozen=True)
+class GuestFile:
+    """A file that the template has cloud-init write, owned by root; ``mode`` is octal digits."""
+
+    path: str
+    content: str | Secret
+    mode: str
+
+
+def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user_data_bytes) -> bytes:
+    """The user-data of one VM.
+
+    :param max_bytes: what the cloud takes (``CloudEndpoint.max_user_data_bytes``)
+    :raises ContextError: no such template, an error in it, a value it wants and nobody has, or too large a result
+    """
+    path = find_template(context.template)
+    rendered = _render(path, {"vm": context, "files": guest_files(context), "program": PROGRAM_PATH})
+    _check_cloud_config(path, rendered)
+    user_data = rendered.encode()
+    if len(user_data) > max_bytes:
+        raise ContextError(
+            f"user-data of template {path} has {len(user_data)} bytes, and the cloud takes {max_bytes}; shorten the "
+            f"template, or name fewer certificates in TrustAnchors"
+        )
+    return user_data
+
+
+def find_template(name: str) -> Path:
+    """The file of a template: a name of the package's own, or the absolute path of a file of this host.
+
+    :raises ContextError: there is none
+    """
+    if name.startswith("/"):
+        path = Path(name)
+        if not path.is_file():
+            raise ContextError(f"template {name}: expected a file of this host, found none")
+        return path
+    names = sorted(file.name.removesuffix(SUFFIX) for file in TEMPLATES.glob(f"*{SUFFIX}"))
+    if name not in names:
+        hint = did_you_mean(name, names)
+        raise ContextError(f"template {name}: expected one of {', '.join(names)}, or a path{f' ({hint})' * bool(hint)}")
+    return TEMPLATES / f"{name}{SUFFIX}"
+
+
+def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
+    """The files that every VM gets: the in-VM program, its settings, and the credential's."""
+    return (
+        GuestFile(PROGRAM_PATH, PROGRAM.read_text(), "0755"),
+        GuestFile(SETTINGS_PATH, json.dumps(_settings(context), indent=1, sort_keys=True), "0600"),
+        *(GuestFile(path, secret, "0600") for path, secret in context.credential.files.items()),
+    )
+
+
+def _settings(context: VMContext) -> dict[str, Any]:
+    """What ``jennifer-vm`` reads at its start; holds no secret."""
+    return {
+        "vm_id": context.vm_id,
+        "pilot_argv": list(context.pilot_argv),
+        "pilot_env": dict(context.pilot_env),
+        "pilot_file_urls": list(context.pilot_file_urls),
+        "pilot_user": context.pilot_user,
+        "credential": dict(context.credential.settings),
+        "cert_dir": context.cert_dir,
+        "trust_anchors": dict(context.trust_anchors),
+        "extra_hosts": list(context.extra_hosts),
+        "max_lifetime": int(context.max_lifetime.total_seconds()),
+    }
+
+
+def _render(path: Path, values: dict[str, Any]) -> str:
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(path.parent), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters.update(yaml=_as_yaml, sh=shlex.quote, b64=_as_base64, gz_b64=_as_gzip)
+    try:
+        return environment.get_template(path.name).render(values)
+    except TemplateSyntaxError as error:
+        raise ContextError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
+    except (UndefinedError, SecurityError) as error:
+        where = _template_line(error.__traceback__, path.parent)
+        raise ContextError(f"template {where}: {error.message}") from None
+    except (TemplateError, TypeError, ValueError) as error:
+        where = _template_line(error.__traceback__, path.parent)
+        # The text of a filter's error may quote its argument, which may be a secret.
+        raise ContextError(f"template {where}: {type(error).__name__} in a filter or expression") from None
+
+
+def _template_line(traceback: TracebackType | None, directory: Path) -> str:
+    """File and line of the innermost frame that stands in a template (Jinja2 rewrites tracebacks to show them)."""
+    where = str(directory)
+    while traceback:
+        file = traceback.tb_frame.f_code.co_filename
+        if Path(file).parent == directory:
+            where = f"{file}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return where
+
+
+def _check_cloud_config(path: Path, rendered: str) -> None:
+    if rendered.split("\n", 1)[0].rstrip() != HEADER:
+        raise ContextError(f"template {path}: expected {HEADER} as the first line, found something else")
+    try:
+        config = yaml.safe_load(rendered)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1} of its result" if mark else ""
+        raise ContextError(f"template {path}{line}: expected YAML, found {getattr(error, 'problem', 'none')}") from None
+    if not isinstance(config, dict):
+        raise ContextError(f"template {path}: expected a YAML mapping, found {type(config).__name__}")
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as YAML on one line: JSON, with the characters that YAML would misread escaped as YAML has it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(char if " " <= char <= "~" else f"\\U{ord(char):08X}" for char in text)
+
+
+def _plain(value: str | Secret) -> bytes:
+    return (value.reveal() if isinstance(value, Secret) else value).encode()
+
+
+def _as_base64(value: str | Secret) -> str:
+    return base64.b64encode(_plain(value)).decode()
+
+
+def _as_gzip(value: str | Secret) -> str:
+    """For ``encoding: gz+b64``; the same content gives the same text."""
+    return base64.b64encode(gzip.compress(_plain(value), mtime=0)).decode()

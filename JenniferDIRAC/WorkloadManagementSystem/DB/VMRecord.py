@@ -1,0 +1,103 @@
+"""What the VirtualMachineDB takes and gives: immutable values, times in timezone-aware UTC, RAM in MiB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, Unmet, VMState, VMTypeKey
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A VM that is about to be asked for; ``vm_id`` is a UUID as 32 hexadecimal digits."""
+
+    vm_id: str
+    vm_type: VMTypeKey
+    vo: str
+    cores: int
+    ram_mib: int
+    task_queue: int
+    pilot_reference: str
+    pilot_stamp: str
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class VMRecord:
+    """All we know of one VM, except its console.
+
+    ``since`` is when it came into its state. ``image`` and ``flavor`` are the resolved ids. ``code`` is HSF's, 0 while
+    there is none. ``said_*`` are the VM's own words, and not to be trusted.
+    """
+
+    vm_id: str
+    vm_type: VMTypeKey
+    vo: str
+    cores: int
+    ram_mib: int
+    state: VMState
+    since: datetime
+    created_at: datetime
+    pilot_reference: str
+    pilot_stamp: str
+    task_queue: int
+    template: str
+    outcome: Outcome | None = None
+    outcome_reason: str = ""
+    code: int = 0
+    server_id: str = ""
+    image: str = ""
+    flavor: str = ""
+    jobs: int = 0
+    said_code: int | None = None
+    said_reason: str = ""
+    first_word_at: datetime | None = None
+    running_at: datetime | None = None
+    matched_at: datetime | None = None
+    pilot_finished_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def endpoint(self) -> EndpointKey:
+        return self.vm_type.endpoint
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One step of a VM's life; ``source`` is None for the intent."""
+
+    source: VMState | None
+    target: VMState
+    at: datetime
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class CycleReport:
+    """What the last cycle did for one VO at one endpoint. Demand that no endpoint can serve has no site and no CE."""
+
+    site: str
+    ce: str
+    vo: str
+    at: datetime
+    line: str
+    wanted_cores: int = 0
+    started: int = 0
+    vms: Mapping[VMState, int] = field(default_factory=dict)
+    unmet: tuple[Unmet, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many VMs of a VO are in one state at an endpoint."""
+
+    site: str
+    ce: str
+    vo: str
+    state: VMState
+    vms: int
+    cores: int

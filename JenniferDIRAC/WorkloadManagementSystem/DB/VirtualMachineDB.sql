@@ -1,0 +1,2 @@
+-- The tables are made by VirtualMachineStore when they are missing.
+USE VirtualMachineDB;

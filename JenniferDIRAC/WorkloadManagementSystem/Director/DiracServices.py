@@ -1,0 +1,178 @@
+"""Everything the director asks of DIRAC: one class at the border, values and exceptions inside of it.
+
+The calls are those of DIRAC 9.1's SiteDirector (WorkloadManagementSystem/Agent/SiteDirector.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from DIRAC import gConfig
+from DIRAC.ConfigurationSystem.Client.Helpers import Registry
+from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
+from DIRAC.FrameworkSystem.Client.ProxyManagerClient import gProxyManager
+from DIRAC.ResourceStatusSystem.Client.ResourceStatus import ResourceStatus
+from DIRAC.ResourceStatusSystem.Client.SiteStatus import SiteStatus
+from DIRAC.WorkloadManagementSystem.Client import PilotStatus
+from DIRAC.WorkloadManagementSystem.Client.MatcherClient import MatcherClient
+from DIRAC.WorkloadManagementSystem.Client.ServerUtils import getPilotAgentsDB
+from DIRAC.WorkloadManagementSystem.private.ConfigHelper import findGenericPilotCredentials
+
+from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, TaskQueue, VMTypeKey
+
+_PROCESSORS_TAG = re.compile(r"^(\d+)Processors$")
+_USABLE = ("Active", "Degraded")
+# A proxy taken from the ProxyManager is shared by the VMs started within this time.
+_PROXY_SHARED_FOR = timedelta(minutes=10)
+
+
+class DiracUnavailable(Exception):
+    """A DIRAC service did not answer, or refused; the text says which and what it said."""
+
+
+@dataclass(frozen=True)
+class PilotFacts:
+    """What PilotAgentsDB and JobToPilotMapping know of one pilot."""
+
+    state: PilotState
+    jobs: int
+
+
+class DiracServices:
+    """The real DIRAC, seen with the agent's host credentials."""
+
+    def __init__(self) -> None:
+        self._pilots = getPilotAgentsDB()
+
+    def refusal_to_start(self, vos: Iterable[str]) -> str:
+        """Why the director must not run on this set-up, or ""."""
+        vos = list(vos)
+        if not vos:
+            return (
+                "no VO to serve: expected a list in /Systems/WorkloadManagement/Agents/CloudDirector/VO, "
+                "for instance 'VO = belle, t2k.org'"
+            )
+        single = gConfig.getValue("/DIRAC/VirtualOrganization", "")
+        if single and len(vos) > 1:
+            return (
+                f"/DIRAC/VirtualOrganization is '{single}', but several VOs are to be served ({', '.join(vos)}): "
+                "with it Operations(vo=…) ignores the VO, so every VO would get the first one's pilots. Remove the option"
+            )
+        known = set(_value("the VOs of /Registry/VO", gConfig.getSections("/Registry/VO")))
+        unknown = [vo for vo in vos if vo not in known]
+        if unknown:
+            return f"VO {', '.join(unknown)} is not in /Registry/VO (found {', '.join(sorted(known)) or 'nothing'})"
+        return ""
+
+    def unusable_endpoints(self, endpoints: Iterable[EndpointKey]) -> dict[EndpointKey, str]:
+        """The endpoints that the site mask or the resource status takes out of use, each with the reason."""
+        endpoints = list(endpoints)
+        if not endpoints:
+            return {}
+        statuses = _value(
+            "the site mask (ResourceStatus)", SiteStatus().getSiteStatuses(sorted({key.site for key in endpoints}))
+        )
+        reasons = {}
+        for key in endpoints:
+            status = statuses.get(key.site, "not in the site mask")
+            if status not in _USABLE:
+                reasons[key] = f"site {key.site} is {status} in the site mask"
+        ces = sorted({key.ce for key in endpoints})
+        result = ResourceStatus().getElementStatus(ces, "ComputingElement", vO="all")
+        elements = _value("the resource status of the endpoints (ResourceStatus)", result)
+        for key in endpoints:
+            status = elements.get(key.ce, {}).get("all", "without a status")
+            if status not in _USABLE:
+                reasons.setdefault(key, f"CE {key.ce} is {status} in the resource status")
+        return reasons
+
+    def task_queues(self, parameters: Mapping[VMTypeKey, Mapping[str, object]]) -> tuple[TaskQueue, ...]:
+        """Task queues with waiting jobs, each once, with all VM types for which the Matcher names it."""
+        matcher = MatcherClient()
+        found: dict[int, dict] = {}
+        matches: dict[int, set[VMTypeKey]] = {}
+        for vm_type, resource in parameters.items():
+            queues = _value("the Matcher", matcher.getMatchingTaskQueues(dict(resource)))
+            for tq_id, queue in queues.items():
+                found[int(tq_id)] = queue
+                matches.setdefault(int(tq_id), set()).add(vm_type)
+        return tuple(
+            TaskQueue(
+                id=tq_id,
+                vo=Registry.getVOForGroup(queue["OwnerGroup"]) or "",
+                jobs=int(queue["Jobs"]),
+                processors=_processors(queue.get("Tags", ())),
+                matches=frozenset(matches[tq_id]),
+            )
+            for tq_id, queue in sorted(found.items())
+        )
+
+    def pilot_credential(self, vo: str) -> tuple[str, str]:
+        """DN and group of the VO's generic pilot."""
+        return _value(f"the pilot credential of {vo}", findGenericPilotCredentials(vo=vo))
+
+    def pilot_proxy(self, vo: str, lifetime: timedelta) -> Secret:
+        """A limited proxy of the VO's generic pilot, valid for ``lifetime`` (and a few minutes)."""
+        dn, group = self.pilot_credential(vo)
+        chain = _value(
+            f"a pilot proxy of {vo} from the ProxyManager",
+            gProxyManager.downloadProxy(
+                dn,
+                group,
+                limited=True,
+                requiredTimeLeft=int(lifetime.total_seconds()),
+                cacheTime=int(_PROXY_SHARED_FOR.total_seconds()),
+            ),
+        )
+        return Secret(_value("a pilot proxy", chain.dumpAllToString()))
+
+    def pilot_facts(self, references: Iterable[str]) -> dict[str, PilotFacts]:
+        """What DIRAC knows of these pilots; one that is not registered is not in the answer."""
+        references = list(references)
+        if not references:
+            return {}
+        result = self._pilots.getPilotInfo(references)
+        if not result["OK"] and "No pilots found" in result["Message"]:
+            return {}
+        return {
+            reference: PilotFacts(_pilot_state(info["Status"]), len(info.get("Jobs", ())))
+            for reference, info in _value("PilotManager", result).items()
+        }
+
+    def register_pilot(self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, grid_type: str) -> None:
+        """Enter a pilot with reference *and* stamp, state Submitted, as SiteDirector does at submission."""
+        _value("PilotManager", self._pilots.addPilotReferences([reference], vo, grid_type, {reference: stamp}))
+        self._set_status(reference, PilotStatus.SUBMITTED, "VM requested by the CloudDirector", vm_type)
+
+    def end_pilot(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:
+        """Give a pilot whose VM has ended its final state (one of ``PilotStatus.PILOT_FINAL_STATES``)."""
+        self._set_status(reference, status, reason, vm_type)
+
+    def _set_status(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:
+        result = self._pilots.setPilotStatus(reference, status, vm_type.ce, reason[:255], vm_type.site, vm_type.queue)
+        _value("PilotManager", result)
+
+
+def _value(what: str, result: dict):
+    """A DIRAC result's value, or DiracUnavailable that names what was asked."""
+    try:
+        return returnValueOrRaise(result)
+    except Exception as error:
+        raise DiracUnavailable(f"{what}: {error}") from error
+
+
+def _processors(tags: Iterable[str]) -> int:
+    """Processors of a task queue's jobs: JobScheduling tags a job for n of them with ``nProcessors``."""
+    return max((int(match[1]) for tag in tags if (match := _PROCESSORS_TAG.match(tag))), default=1)
+
+
+def _pilot_state(status: str) -> PilotState:
+    if status in PilotStatus.PILOT_WAITING_STATES:
+        return PilotState.WAITING
+    if status == PilotStatus.RUNNING:
+        return PilotState.RUNNING
+    return PilotState.FINISHED if status in PilotStatus.PILOT_FINAL_STATES else PilotState.UNKNOWN

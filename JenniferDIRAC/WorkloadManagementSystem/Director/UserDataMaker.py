@@ -1,0 +1,57 @@
+"""User-data for a VM that is about to be created, with the pilot credential of its VO."""
+
+from __future__ import annotations
+
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+
+
+class UserDataUnavailable(Exception):
+    """No user-data can be made for this VM: the text says why and where to look."""
+
+
+class UserDataMaker:
+    """Reads the VO's profile, takes a proxy from the ProxyManager, and renders the template."""
+
+    def __init__(self, dirac: DiracServices):
+        self._dirac = dirac
+
+    def make(
+        self,
+        config: EndpointConfig,
+        vm_type: VMTypeConfig,
+        intent: Intent,
+        identity: Identity,
+        policy: Policy,
+        max_bytes: int,
+    ) -> bytes:
+        """At most ``max_bytes``, the cloud's limit.
+
+        :raises UserDataUnavailable: the profile, the credential or the template is not usable
+        """
+        try:
+            profile = read_profile(intent.vo)
+            context = build_context(
+                config,
+                vm_type,
+                profile,
+                intent.vo,
+                vm_id=intent.vm_id,
+                name=identity.name,
+                pilot_reference=intent.pilot_reference,
+                pilot_stamp=intent.pilot_stamp,
+                proxy=self._dirac.pilot_proxy(intent.vo, profile.proxy_lifetime),
+                max_lifetime=policy.max_lifetime,
+                processors=intent.cores,
+            )
+            return render_user_data(context, max_bytes)
+        except (ConfigError, ContextError, DiracUnavailable) as error:
+            raise UserDataUnavailable(str(error)) from error

@@ -1,0 +1,266 @@
+"""What becomes of each VM record, given what the cloud lists and what DIRAC and the VM itself say.
+
+What is seen comes first, time-outs after: a VM that shows life is never timed out by a late or stopped director. An
+endpoint without a complete listing changes nothing, and no server is believed gone on one listing. An age that is
+negative, because a clock was set back, is below every time-out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Delete,
+    Endpoint,
+    Move,
+    Outcome,
+    PilotState,
+    Policy,
+    ServerState,
+    ServerView,
+    Snapshot,
+    VirtualMachine,
+    VMState,
+)
+
+#: Every step a record may make; what is not here is refused. The long steps are those of a director that looks late.
+TRANSITIONS: frozenset[tuple[VMState, VMState]] = frozenset(
+    (source, target)
+    for source, targets in {
+        VMState.PLANNED: (VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DELETING, VMState.ENDED),
+        VMState.REQUESTED: (VMState.BOOTING, VMState.RUNNING, VMState.DELETING, VMState.ENDED),
+        VMState.BOOTING: (VMState.RUNNING, VMState.DELETING, VMState.ENDED),
+        VMState.RUNNING: (VMState.DRAINING, VMState.DELETING, VMState.ENDED),
+        VMState.DRAINING: (VMState.RUNNING, VMState.DELETING, VMState.ENDED),
+        VMState.DELETING: (VMState.ENDED,),
+    }.items()
+    for target in targets
+)
+
+_WORKING = frozenset({VMState.RUNNING, VMState.DRAINING})
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a VM ends: outcome, HSF code (100 to 700, as VCycle's users know them), and a sentence for the operator."""
+
+    outcome: Outcome
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The time by which ages are judged, and since when somebody looked without a break."""
+
+    policy: Policy
+    now: datetime
+    since: datetime | None = None
+
+    def longer(self, start: datetime, timeout: timedelta) -> bool:
+        """Whether more than ``timeout`` went by since ``start`` while somebody was looking."""
+        return self.now - (start if self.since is None else max(start, self.since)) > timeout
+
+
+def is_allowed(source: VMState, target: VMState) -> bool:
+    return (source, target) in TRANSITIONS
+
+
+def decide_all(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[str, Move | Delete]:
+    """The decision of this cycle per VM, by the VM's id; VMs that stay as they are have none."""
+    watch = Watch(policy, now, snapshot.watching_since)
+    endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
+    decisions: dict[str, Move | Delete] = {}
+    for vm in snapshot.vms:
+        endpoint = endpoints.get(vm.endpoint)
+        if endpoint is None or endpoint.servers is None:
+            continue
+        decision = decide(vm, server_of(vm, endpoint), watch)
+        if decision is not None:
+            decisions[vm.id] = decision
+    return decisions
+
+
+def server_of(vm: VirtualMachine, endpoint: Endpoint) -> ServerView | None:
+    """The VM's server: the one in its record if listed, else any that bears its identity (an ambiguous create)."""
+    own = [server for server in endpoint.servers or () if server.vm == vm.id]
+    return min(own, key=lambda server: (server.id != vm.server_id, server.id), default=None)
+
+
+def after(vm: VirtualMachine, decision: Move | Delete | None, now: datetime) -> VirtualMachine:
+    """The record as it will be once the decision was carried out."""
+    match decision:
+        case Move():
+            moved = replace(vm, state=decision.target, since=now, server_id=decision.server_id or vm.server_id)
+            if decision.outcome is None:
+                return moved
+            return replace(moved, outcome=decision.outcome, outcome_reason=decision.reason, outcome_code=decision.code)
+        case Delete() if is_allowed(vm.state, VMState.DELETING):
+            return replace(
+                vm,
+                state=VMState.DELETING,
+                since=now,
+                server_id=decision.server_id,
+                outcome=decision.outcome,
+                outcome_reason=decision.reason,
+                outcome_code=decision.code,
+            )
+    return vm
+
+
+def decide(vm: VirtualMachine, server: ServerView | None, watch: Watch) -> Move | Delete | None:
+    """The one step this VM makes now, from a complete listing in which ``server`` is its server (None: not listed)."""
+    if server is None:
+        end = _absent(vm, watch)
+        return None if end is None else _move(vm, VMState.ENDED, end.reason, end=end)
+    if vm.state in (VMState.DELETING, VMState.ENDED):
+        return _delete(vm, server, _stored_end(vm, watch))
+    end = _broken(vm, server, watch) or _overdue(vm, watch)
+    if end is not None:
+        return _delete(vm, server, end)
+    if _alive(vm):
+        return _becomes_running(vm, server)
+    if vm.state in _WORKING:
+        return None
+    if server.state is ServerState.ACTIVE and vm.state is not VMState.BOOTING:
+        return _move(vm, VMState.BOOTING, "Its server is active; its first word is awaited.", server)
+    end = _silent(vm, watch) if vm.state is VMState.BOOTING else _unlaunched(vm, server, watch)
+    if end is not None:
+        return _delete(vm, server, end)
+    if vm.state is VMState.PLANNED:
+        return _move(vm, VMState.REQUESTED, "Its server was found in the cloud.", server)
+    return None
+
+
+def _absent(vm: VirtualMachine, watch: Watch) -> End | None:
+    """Its server is not listed: believed only after several complete listings in a row."""
+    if vm.missed < watch.policy.missed_listings or vm.state is VMState.ENDED:
+        return None
+    if vm.state is VMState.DELETING:
+        return _stored_end(vm, watch)
+    if vm.state is VMState.PLANNED:
+        if not watch.longer(vm.since, watch.policy.settle_timeout):
+            return None
+        return End(Outcome.FAILED_TO_START, 700, "It was never made: the cloud shows no server for this intent.")
+    return _ended_itself(vm, watch) or End(
+        Outcome.VANISHED, 700, f"Its server vanished: {vm.missed} complete listings in a row do not hold it."
+    )
+
+
+def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
+    """The cloud shows that the server is no longer any use."""
+    if server.state is ServerState.STOPPED:
+        return assess(vm, watch)
+    if server.state is not ServerState.ERROR:
+        return None
+    fault = server.fault or "the cloud gives no reason"
+    if vm.state in _WORKING:
+        return _ended_itself(vm, watch) or End(Outcome.VANISHED, 700, f"Its server broke down while it ran: {fault}")
+    return End(Outcome.FAILED_TO_START, 700, f"Its server went to ERROR: {fault}")
+
+
+def _overdue(vm: VirtualMachine, watch: Watch) -> End | None:
+    """It has been there for too long, whatever it does."""
+    finished, policy = vm.pilot_finished_at, watch.policy
+    if vm.pilot is PilotState.FINISHED and finished is not None and watch.longer(finished, policy.poweroff_timeout):
+        end = assess(vm, watch)
+        late = f"It did not switch itself off within {_minutes(policy.poweroff_timeout)} of its pilot's end."
+        return replace(end, reason=f"{late} {end.reason}")
+    # Not a matter of who was looking: an age limit counts from the creation.
+    if watch.now - vm.created_at > policy.max_lifetime:
+        return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {_minutes(policy.max_lifetime)}.")
+    return None
+
+
+def _unlaunched(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
+    timeout = watch.policy.launch_timeout
+    if not watch.longer(vm.since, timeout):
+        return None
+    return End(
+        Outcome.FAILED_TO_START,
+        700,
+        f"Its server was still {server.state.value} {_minutes(timeout)} after the request.",
+    )
+
+
+def _silent(vm: VirtualMachine, watch: Watch) -> End | None:
+    timeout = watch.policy.registration_timeout
+    if vm.pilot is PilotState.NOT_ASKED or not watch.longer(vm.since, timeout):
+        return None
+    return End(
+        Outcome.NEVER_REPORTED, 500, f"Neither the VM nor its pilot reported within {_minutes(timeout)} of the boot."
+    )
+
+
+def _alive(vm: VirtualMachine) -> bool:
+    return vm.spoke or vm.said is not None or vm.jobs > 0 or vm.pilot in (PilotState.RUNNING, PilotState.FINISHED)
+
+
+def _becomes_running(vm: VirtualMachine, server: ServerView) -> Move | None:
+    if vm.state in _WORKING:
+        return None
+    return _move(vm, VMState.RUNNING, "The VM or its pilot reported.", server)
+
+
+def _ended_itself(vm: VirtualMachine, watch: Watch) -> End | None:
+    return assess(vm, watch) if vm.said is not None or vm.pilot is PilotState.FINISHED else None
+
+
+def _stored_end(vm: VirtualMachine, watch: Watch) -> End:
+    if vm.outcome is None:
+        return assess(vm, watch)
+    return End(vm.outcome, vm.outcome_code, vm.outcome_reason)
+
+
+def assess(vm: VirtualMachine, watch: Watch) -> End:
+    """Why a VM stopped, from what DIRAC knows (its jobs, its pilot) and what the VM said, in that order."""
+    said = vm.said
+    text = f' The VM said: {said.code} "{said.reason}".' if said else ""
+    if vm.jobs > 0:
+        return End(
+            Outcome.WORKED, said.code if said else 200, f"It ran {vm.jobs} {'job' if vm.jobs == 1 else 'jobs'}.{text}"
+        )
+    if said is not None:
+        # HSF codes below 400 are orderly ends (asked, success, no more work); the rest are the VM's, site's, VO's fault.
+        if said.code < 400:
+            return End(Outcome.NO_WORK, said.code, f"It ended in good order without a job.{text}")
+        return End(Outcome.FIZZLED, said.code, f"It ended with an error before any job.{text}")
+    if watch.now - vm.created_at < watch.policy.fizzle_time:
+        return End(
+            Outcome.FIZZLED, 700, f"It stopped within {_minutes(watch.policy.fizzle_time)}, without a job or a reason."
+        )
+    if not _alive(vm):
+        return End(Outcome.NEVER_REPORTED, 500, "It stopped, and neither it nor its pilot ever reported.")
+    return End(Outcome.NO_WORK, 300, "It stopped by itself; its pilot matched no job.")
+
+
+def _move(
+    vm: VirtualMachine, target: VMState, reason: str, server: ServerView | None = None, end: End | None = None
+) -> Move:
+    return Move(
+        vm=vm.id,
+        source=vm.state,
+        target=target,
+        reason=reason,
+        server_id=server.id if server is not None and server.id != vm.server_id else "",
+        outcome=end.outcome if end else None,
+        code=end.code if end else 0,
+    )
+
+
+def _delete(vm: VirtualMachine, server: ServerView, end: End) -> Delete:
+    return Delete(
+        vm=vm.id,
+        endpoint=vm.endpoint,
+        server_id=server.id,
+        source=vm.state,
+        outcome=end.outcome,
+        reason=end.reason,
+        code=end.code,
+    )
+
+
+def _minutes(time: timedelta) -> str:
+    minutes = time / timedelta(minutes=1)
+    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"

@@ -1,0 +1,178 @@
+"""VirtualMachineManager: what operators see of the virtual machines, and how they end one.
+
+.. literalinclude:: ../ConfigTemplate.cfg
+   :start-after: ##BEGIN VirtualMachineManager
+   :end-before: ##END
+   :caption: VirtualMachineManager options
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any
+
+from DIRAC import S_ERROR, S_OK
+from DIRAC.Core.DISET.RequestHandler import RequestHandler
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
+from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
+    SELECT_LIMIT,
+    StoreError,
+    StoreUnavailable,
+    VirtualMachineStore,
+)
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+
+
+class BadSelection(Exception):
+    """A selection of VMs that cannot be understood; the text names option, expectation and finding."""
+
+
+class Selection(BaseModel):
+    """Which VMs to list: those that meet every given condition, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Annotated[
+        tuple[VMState, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+    ] = ()
+    site: str = ""
+    ce: str = ""
+    vo: str = ""
+    since: AwareDatetime | None = None
+    limit: int = Field(100, ge=1, le=SELECT_LIMIT, strict=True)
+
+    @classmethod
+    def of(cls, selection: Mapping[str, Any], limit: Any) -> Selection:
+        """:raises BadSelection: an unknown option, or a value that is none of its kind"""
+        try:
+            return cls.model_validate({"limit": limit, **selection})
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields)
+            complaints = (
+                f"{'.'.join(str(part) for part in one['loc'])} = {one['input']!r}: {one['msg']}"
+                for one in error.errors()
+            )
+            raise BadSelection(f"{'; '.join(complaints)} (known are {known})") from None
+
+
+class VirtualMachineManager:
+    """What the service does, without the network: questions in, values that JSON can carry out."""
+
+    def __init__(self, store: VirtualMachineStore, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
+        self._store = store
+        self._now = now
+
+    def status(self) -> dict[str, Any]:
+        """The installation, the last report per endpoint and VO, and the number of VMs by endpoint, VO and state."""
+        return {
+            "installation": self._store.installation(),
+            "now": _plain(self._now()),
+            "reports": _plain(self._store.reports()),
+            "counts": _plain(self._store.counts()),
+        }
+
+    def virtual_machines(self, selection: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+        """The records of the VMs selected, newest first.
+
+        :raises BadSelection: the selection cannot be understood
+        """
+        return [_vm(record) for record in self._store.select(**dict(Selection.of(selection, limit)))]
+
+    def virtual_machine(self, vm: str) -> dict[str, Any]:
+        """One VM's record, history and console.
+
+        :raises UnknownVM: no VM, or more than one, answers to ``vm``
+        """
+        record = self._store.get(vm)
+        return _vm(record) | {
+            "history": _plain(self._store.history(record.vm_id)),
+            "console_tail": self._store.console_tail(record.vm_id),
+        }
+
+    def kill(self, vm: str, reason: str, actor: str) -> dict[str, Any]:
+        """Decide the end of a VM; the director carries it out in its next cycle.
+
+        :raises UnknownVM: no VM, or more than one, answers to ``vm``
+        :raises TransitionRefused: it has ended already
+        """
+        why = f"killed by {actor}" + (f": {reason}" if reason else "")
+        return _vm(self._store.request_kill(vm, actor, why, self._now()))
+
+
+class VirtualMachineManagerHandler(RequestHandler):
+    """DIRAC's border around ``VirtualMachineManager``."""
+
+    @classmethod
+    def initializeHandler(cls, serviceInfoDict):
+        try:
+            cls.manager = VirtualMachineManager(VirtualMachineDB(parentLogger=cls.log).store)
+        except StoreUnavailable as error:
+            return S_ERROR(f"The VirtualMachineManager does not start: {error}")
+        return S_OK()
+
+    types_getStatus = ()
+
+    def export_getStatus(self):
+        """Installation, the last report of each endpoint and VO, and numbers of VMs."""
+        return _answer(self.manager.status)
+
+    types_getVirtualMachines = (dict,)
+
+    def export_getVirtualMachines(self, selection, limit=100):
+        """VMs, newest first. The selection may hold state (one or a list), site, ce, vo, since (ISO 8601 with zone)."""
+        return _answer(self.manager.virtual_machines, selection, limit)
+
+    types_getVirtualMachine = (str,)
+
+    def export_getVirtualMachine(self, vm):
+        """A VM's record, history and console, by its id, the first 6 or more digits of it, or its pilot reference."""
+        return _answer(self.manager.virtual_machine, vm)
+
+    types_killVirtualMachine = (str, str)
+
+    def export_killVirtualMachine(self, vm, reason):
+        """End a VM; its record says who did it and why."""
+        return _answer(self.manager.kill, vm, reason, self.getRemoteCredentials()["username"])
+
+    types_renderUserData = (str, str, str)
+
+    def export_renderUserData(self, endpoint, vm_type, vo):
+        """The user-data that a VM of this type would get at this endpoint (CE, or site/CE), secrets masked."""
+        return _answer(render_preview, endpoint, vm_type, vo)
+
+
+def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """What a call returns, or the errors that are the caller's business, as DIRAC carries them."""
+    try:
+        return S_OK(call(*arguments))
+    except (StoreError, BadSelection, ConfigError, ContextError) as error:
+        return S_ERROR(str(error))
+
+
+def _vm(record: VMRecord) -> dict[str, Any]:
+    values = _plain(record)
+    return values.pop("vm_type") | values
+
+
+def _plain(value: Any) -> Any:
+    """Values of ours as JSON knows them: enums by value, times in ISO 8601."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(one) for one in value]
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value

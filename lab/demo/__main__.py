@@ -1,0 +1,180 @@
+"""``./run demo``: see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from lab.demo.display import Display, final_table
+from lab.demo.record import Job, Record, Step
+from lab.dirac import Lab, LabError
+from lab.dirac.configuration import VOS
+from lab.image import golden_image
+
+_PATIENCE = 900.0  # s; three jobs on a machine without hardware virtualisation take about 4 minutes
+_LOOK_EVERY = 1.0
+_PAYLOAD = """#!/bin/sh
+echo "hello from a job of {vo}"
+echo "host $(hostname), user $(id -un), $(nproc) core(s), up for $(cut -d. -f1 /proc/uptime) s"
+"""
+_GREETING = "hello from a job of {vo}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="./run demo",
+        description="A real DIRAC server, the CloudDirector as a real agent, one job for each VO, and real virtual "
+        "machines for them at two sites. Exit code 0: every job is Done and nothing is left behind.",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the timeline of every job and VM (progress to stderr)"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave everything up afterwards; ./run down takes it down")
+    parser.add_argument("--vo", action="append", choices=list(VOS), help="only jobs of this VO; may be repeated")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
+    record = Record()
+    lab = Lab()
+    kept = False
+    try:
+        with Display(record, to_stderr=arguments.json) as display:
+            demo = Demo(lab, record, display)
+            demo.run(arguments.vo or list(VOS))
+            kept = arguments.keep
+    except LabError as error:
+        record.problems.append(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted: everything is taken down", file=sys.stderr)
+        return 130
+    finally:
+        if not kept:
+            lab.down()
+    if arguments.json:
+        print(json.dumps(record.as_json(), indent=1))
+    console = Console(file=sys.stderr if arguments.json else sys.stdout, highlight=False)
+    final_table(record, console)
+    if kept:
+        console.print(_how_to_explore(lab), markup=False)
+    return 0 if record.ok else 1
+
+
+class Demo:
+    """The steps, in order."""
+
+    def __init__(self, lab: Lab, record: Record, display: Display):
+        self._lab = lab
+        self._record = record
+        self._display = display
+
+    def run(self, vos: list[str]) -> None:
+        """:raises LabError: a step failed"""
+        with self._step("golden image") as step:
+            image = golden_image(self._lab.images, lambda text: self._note(step, text))
+            step.note = str(image)
+        with self._step("DIRAC server") as step:
+            self._lab.up(progress=lambda text: self._note(step, text))
+            self._lab.activate()
+        with self._step("CloudDirector"):
+            director = self._lab.start_agent()
+        from lab.demo.watch import Watch  # DIRAC may be imported only now that the lab is activated
+
+        watch = Watch(self._record, self._lab.root / "qemu")
+        with self._step(f"{len(vos)} jobs submitted"):
+            self._submit(vos)
+        with self._step("jobs done") as step:
+            self._wait(watch, step, director, self._jobs_pending, "jobs are not Done")
+        self._record.director_mib = self._memory_of("CloudDirector")
+        with self._step("VMs cleared away") as step:
+            self._wait(watch, step, director, self._vms_pending, "VM records have not ended")
+        with self._step("nothing left behind"):
+            watch.finish()
+            self._check()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Step]:
+        step = Step(name, time.monotonic())
+        self._record.steps.append(step)
+        self._display.refresh()
+        yield step
+        step.seconds = round(time.monotonic() - step.began, 1)
+        self._display.refresh()
+
+    def _note(self, step: Step, text: str) -> None:
+        step.note = text
+        self._display.refresh()
+
+    def _submit(self, vos: list[str]) -> None:
+        from lab.dirac import jobs
+
+        for vo in vos:
+            job = jobs.submit(vo, _PAYLOAD.format(vo=vo))
+            self._record.jobs[job] = Job(job, vo, datetime.now(UTC))
+            self._display.refresh()
+
+    def _wait(self, watch, step: Step, director, pending, complaint: str) -> None:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            watch.look()
+            left = pending()
+            self._note(step, f"waiting for {', '.join(left)}" if left else "")
+            if not left:
+                return
+            if director.poll() is not None:
+                raise LabError(f"the CloudDirector ended with code {director.returncode}: see {self._log()}")
+            if time.monotonic() > end:
+                raise LabError(f"after {_PATIENCE:.0f} s {complaint}: {', '.join(left)}; see {self._log()}")
+            time.sleep(_LOOK_EVERY)
+
+    def _jobs_pending(self) -> list[str]:
+        from lab.dirac.jobs import DONE, FINAL
+
+        failed = [job for job in self._record.jobs.values() if job.status in FINAL and job.status != DONE]
+        if failed:
+            raise LabError(", ".join(f"job {job.id} of {job.vo} is {job.status}" for job in failed))
+        return [f"job {job.id}" for job in self._record.jobs.values() if job.status != DONE]
+
+    def _vms_pending(self) -> list[str]:
+        return [f"VM {one.id[:8]}" for one in self._record.machines.values() if one.record["state"] != "Ended"]
+
+    def _check(self) -> None:
+        """Outputs came back, and no server, process or disk remains."""
+        for job in self._record.jobs.values():
+            if _GREETING.format(vo=job.vo) not in job.output:
+                self._record.problems.append(f"the output of job {job.id} did not come back: {job.output!r}")
+        left = [str(path) for path in (self._lab.root / "qemu").glob("*/*") if path.is_dir()]
+        if left:
+            self._record.problems.append(f"disks remain: {', '.join(left)}")
+        processes = self._lab.virtual_machines()
+        if processes:
+            self._record.problems.append(f"virtual machines still run: {processes}")
+
+    def _memory_of(self, name: str) -> int:
+        return next((process.memory_mib for process in self._lab.status() if process.name == name), 0)
+
+    def _log(self):
+        return self._lab.processes.log("CloudDirector")
+
+
+def _how_to_explore(lab: Lab) -> str:
+    proxy = lab.proxy("adm", "dirac_admin")
+    return (
+        f"\nEverything is still up. To look around:\n"
+        f"  export DIRAC_ROOT_PATH={lab.root} DIRAC_NO_CFG=1 X509_USER_PROXY={proxy} PATH={sys.prefix}/bin:$PATH\n"
+        f"  unset REQUESTS_CA_BUNDLE CURL_CA_BUNDLE\n"
+        f"  dirac-admin-cloud status\n"
+        f"  dirac-admin-cloud vms --all\n"
+        f"  dirac-admin-cloud render grif-qemu el-1core --vo belle\n"
+        f"Logs: {lab.root}/log. Take it down with ./run down"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""``Lab``: brings the whole DIRAC server up and down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from lab.dirac.address import host_address, require_free_ports
+from lab.dirac.certificates import make_certificates
+from lab.dirac.configuration import (
+    CS_SERVICE,
+    MIND_SERVICE,
+    USERS,
+    Configuration,
+    Ports,
+    write_configuration,
+)
+from lab.dirac.database import Database
+from lab.dirac.errors import LabError
+from lab.dirac.processes import Process, Processes
+from lab.pilot.publish import make_repository
+
+__all__ = ["Lab", "LabError", "home"]
+
+_MARK = ".jenniferdirac-lab"
+_READY_SECONDS = 120.0
+_CLONE = Path(__file__).resolve().parents[2]
+# These would override DIRAC's own CA directory and credentials.
+_FOREIGN_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "X509_USER_PROXY", "X509_CERT_DIR", "DIRACSYSCONFIG")
+
+
+def home() -> Path:
+    """Where the project keeps what it makes on this machine: ``JENNIFERDIRAC_HOME``, else the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("JENNIFERDIRAC_HOME") or Path(cache, "jenniferdirac")).absolute()
+
+
+class Lab:
+    """One DIRAC server: CS, WMS, ProxyManager, ResourceStatus, accounting, MariaDB, and the pilot file server.
+
+    :param root: everything it writes; ``<home>/lab`` by default. ``up`` empties it, and refuses a directory that is
+        neither empty nor a lab's
+    :param images: where QEMU's images are; ``<home>/images`` by default
+    :param address: of the services, as virtual machines reach them; found on this machine by default
+    :param port_offset: added to every port, 0 or ``JENNIFERDIRAC_PORT_OFFSET`` by default
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        images: Path | None = None,
+        address: str | None = None,
+        port_offset: int | None = None,
+    ):
+        self.root = Path(root).absolute() if root else home() / "lab"
+        self.images = Path(images).absolute() if images else home() / "images"
+        self.address = address or os.environ.get("JENNIFERDIRAC_ADDRESS") or host_address()
+        offset = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) if port_offset is None else port_offset
+        self.ports = Ports(offset)
+        self.processes = Processes(self.root / "processes.json", self.root / "log")
+        self._database = Database(self.root / "mysql", self.ports.database, self.environment())
+        self._progress: Callable[[str], None] = lambda text: None
+
+    @property
+    def ca_directory(self) -> Path:
+        return self.root / "etc/grid-security/certificates"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.ca_directory / "lab-ca.pem"
+
+    @property
+    def is_up(self) -> bool:
+        return any(process.name == "services" for process in self.processes.alive())
+
+    def proxy(self, user: str, group: str) -> Path:
+        """A local proxy, such as ``proxy("alice", "t2k_user")``; made by ``up``, valid for 3 days."""
+        return self.root / "users" / user / f"proxy_{group}.pem"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a process on this DIRAC server; ``more`` is added."""
+        kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
+        search = [str(_bin()), kept.get("PATH", "/usr/bin:/bin"), "/usr/sbin:/sbin"]
+        own = {"DIRAC_ROOT_PATH": str(self.root), "DIRAC_NO_CFG": "1", "PATH": ":".join(search)}
+        own["PYTHONPATH"] = ":".join(filter(None, [str(_CLONE), kept.get("PYTHONPATH", "")]))
+        return {**kept, **own, **more}
+
+    def activate(self) -> None:
+        """Make this process one of the server's, with the host's credential.
+
+        Call it before anything imports DIRAC, or set ``DIRAC_ROOT_PATH`` to the lab's root before that.
+
+        :raises LabError: no lab is up, or DIRAC was imported with another root
+        """
+        if not self.is_up:
+            raise LabError(f"no lab is up in {self.root}: start it with ./run lab up")
+        for name in _FOREIGN_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(self.environment())
+        import DIRAC
+
+        if Path(DIRAC.rootPath) != self.root:
+            raise LabError(f"DIRAC was imported with another root, {DIRAC.rootPath}: set DIRAC_ROOT_PATH before")
+        # when DIRAC was imported before ``up``, it found no such file in its root
+        DIRAC.initialize(host_credentials=True, extra_config_files=[self.root / "etc/dirac.cfg"])
+
+    def up(self, extra: Iterable[Path] = (), progress: Callable[[str], None] = lambda text: None) -> None:
+        """Start everything; ``extra`` are CS files merged over the template. 15 s on two quiet cores.
+
+        :raises LabError: a lab runs here, the directory is not a lab's, a port is in use, a process does not come up
+        """
+        self._progress = progress
+        self._claim_root()
+        try:
+            self._start_all(extra)
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """End the lab's processes and virtual machines; the files stay for inspection until the next ``up``."""
+        self._end_virtual_machines()
+        self.processes.stop()
+
+    def reset(self) -> None:
+        """No job, pilot or VM record, and no virtual machine, as after ``up``. 0.2 s."""
+        self._end_virtual_machines()
+        self._database.reset()
+
+    def status(self) -> list[Process]:
+        return self.processes.recorded()
+
+    def start(self, name: str, command: Sequence[str | Path], **environment: str) -> subprocess.Popen:
+        """Start a process of the lab's: it is logged to ``log/<name>.log`` and ended by ``down``."""
+        return self.processes.start(name, command, self.environment(**environment), self.root)
+
+    def start_agent(self, agent: str = "WorkloadManagement/CloudDirector", *options: str) -> subprocess.Popen:
+        """Start a DIRAC agent as a process of its own (``options`` such as ``-o``, ``MaxCycles=1``)."""
+        return self.start(agent.rpartition("/")[2], [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options])
+
+    def wait_for_port(self, name: str, port: int) -> None:
+        """:raises LabError: the process ended, or does not listen in time; with the end of its log"""
+        end = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                ended = not any(process.name == name for process in self.processes.alive())
+                if ended or time.monotonic() > end:
+                    log = self.processes.log(name)
+                    what = "ended" if ended else f"does not listen on port {port} after {_READY_SECONDS:.0f} s"
+                    raise LabError(f"{name} {what}; the end of {log}:\n{_tail(log)}") from None
+                time.sleep(0.05)
+
+    def _claim_root(self) -> None:
+        running = self.processes.alive()
+        if running:
+            names = ", ".join(f"{process.name} ({process.pid})" for process in running)
+            raise LabError(f"a lab is up in {self.root}: {names}. Take it down first: ./run down")
+        if self.root.exists():
+            if not (self.root / _MARK).exists() and any(self.root.iterdir()):
+                raise LabError(
+                    f"{self.root} is not empty and not a lab's: nothing was deleted. Choose another directory"
+                )
+            self._end_virtual_machines()
+            shutil.rmtree(self.root)
+        self.root.mkdir(parents=True)
+        (self.root / _MARK).write_text("This directory is emptied by the lab of JenniferDIRAC.\n")
+        for name in ("etc", "sandboxes", "qemu"):
+            (self.root / name).mkdir()
+
+    def _start_all(self, extra: Iterable[Path]) -> None:
+        names = [f"IP:{self.address}", "IP:127.0.0.1", "DNS:localhost", f"DNS:{socket.gethostname()}"]
+        make_certificates(self.ca_directory.parent, self.root / "users", USERS, ",".join(names))
+        configuration = write_configuration(self.root, self.images, self.address, self.ports, extra)
+        services = dict(configuration.services)
+        require_free_ports([self.ports.database, self.ports.opensearch, self.ports.pilot_files, *services.values()])
+        self._progress("certificates and configuration written")
+        # the CS needs no database, so it starts while the database is being made
+        cs_port = services.pop(CS_SERVICE)
+        self._start_services("configuration", [CS_SERVICE], "--cfg", self.root / "etc/master.cfg")
+        self.start("opensearch", [sys.executable, "-m", "lab.dirac.opensearch", str(self.ports.opensearch)])
+        self._start_database(configuration)
+        self.wait_for_port("opensearch", self.ports.opensearch)
+        self.wait_for_port("configuration", cs_port)
+        self._progress("configuration service up")
+        # JobManager looks for the Mind while it starts, and waits 10 s when it is in the same process
+        mind_port = services.pop(MIND_SERVICE)
+        self._start_services("mind", [MIND_SERVICE])
+        self.wait_for_port("mind", mind_port)
+        self.start("executors", [_bin() / "dirac-executor", "WorkloadManagement/Optimizers", "-o", "LogLevel=INFO"])
+        self._start_services("services", list(services))
+        for port in services.values():
+            self.wait_for_port("services", port)
+        self._progress(f"{len(services)} services up")
+        make_repository(self.root / "pilot/repository")
+        (self.root / "pilot/www").mkdir()
+        self.start_agent("WorkloadManagement/PilotSyncAgent", "-o", "MaxCycles=1")
+        self._run([sys.executable, "-m", "lab.dirac.fill"])
+        self._progress("resource status filled, proxies made")
+        self._serve_pilot_files()
+        self._progress("pilot files served")
+
+    def _start_services(self, name: str, services: Sequence[str], *options: str | Path) -> None:
+        self.start(name, [_bin() / "dirac-service", *services, "-o", "LogLevel=INFO", *options])
+
+    def _start_database(self, configuration: Configuration) -> None:
+        self._database.install()
+        self.start("mariadbd", self._database.command())
+        self.wait_for_port("mariadbd", self.ports.database)
+        self._database.create(configuration.databases)
+        self._progress(f"MariaDB up, {len(configuration.databases)} databases made")
+
+    def _serve_pilot_files(self) -> None:
+        """Once DIRAC's agent has made them (its one cycle ran beside ``fill``)."""
+        files, end = self.root / "pilot/www", time.monotonic() + _READY_SECONDS
+        while any(process.name == "PilotSyncAgent" for process in self.processes.alive()) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.processes.stop(["PilotSyncAgent"])
+        if not (files / "pilot.json").exists():
+            log = self.processes.log("PilotSyncAgent")
+            raise LabError(f"PilotSyncAgent made no pilot files; the end of {log}:\n{_tail(log)}")
+        grid_security = self.ca_directory.parent
+        command = [sys.executable, "-m", "lab.pilot.serve", "--directory", files, "--port", str(self.ports.pilot_files)]
+        command += ["--certificate", grid_security / "hostcert.pem", "--key", grid_security / "hostkey.pem"]
+        self.start("pilot-files", command)
+        self.wait_for_port("pilot-files", self.ports.pilot_files)
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Run a command of the lab's to its end."""
+        done = subprocess.run(
+            command, env=self.environment(), cwd=self.root, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LabError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+
+    def _end_virtual_machines(self) -> None:
+        from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
+
+        states = [path for path in (self.root / "qemu").glob("*") if path.is_dir()]
+        for state in states:
+            endpoint = QEMUEndpoint(state.name, state, self.images)
+            for server in endpoint.list_servers():
+                endpoint.delete_server(server.id)
+
+
+def _bin() -> Path:
+    """Where DIRAC's commands are: beside this python, whose link must not be followed out of the venv."""
+    return Path(sys.executable).absolute().parent
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""

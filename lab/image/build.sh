@@ -1,0 +1,124 @@
+#!/bin/bash
+# build.sh: builds the golden image of this host's suite, once for each content, and prints the directory it lies in.
+#
+#   PYTHON=VENV/bin/python lab/image/build.sh [DIRECTORY]
+#
+# PYTHON (default: python3) is the Python of an environment with uv and DIRAC: the image gets that version of DIRAC, and
+# of every other package it has too. Without DIRECTORY the image goes to the cache, below a hash of all that decides
+# what is in it. Needs root, and: mmdebstrap qemu-utils e2fsprogs lz4 zstd xz-utils python3-venv, and what compiles
+# M2Crypto and mysqlclient (gcc swig pkg-config python3-dev libssl-dev libmariadb-dev).
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+python=$(command -v "${PYTHON:-python3}")
+
+fail() { echo "build.sh: $*" >&2; exit 1; }
+say() { printf 'image: %4d s  %s\n' $SECONDS "$*" >&2; }
+
+. /etc/os-release
+SUITE=$VERSION_CODENAME SUITE_ID=$ID SUITE_VERSION=$VERSION_ID
+DIRAC_VERSION=$("$python" -c 'from importlib.metadata import version; print(version("DIRAC"))') ||
+  fail "no DIRAC in the environment of $python: set PYTHON to the python of one that has it"
+. "$here/contents.sh"
+
+key=$({ cd "$here" && find . -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum
+        find . -type l -printf '%p %l\n' | LC_ALL=C sort
+        echo "$SUITE $DIRAC_VERSION"; } | sha256sum | cut -c1-16)
+result=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/jenniferdirac/image/$key}
+if [ -e "$result/golden.qcow2" ]; then
+  echo "$result"
+  exit 0
+fi
+
+for program in mmdebstrap qemu-img mkfs.ext4 lz4 zstd xz; do
+  command -v $program >/dev/null || fail "$program is not installed"
+done
+[ "$(id -u)" = 0 ] || fail 'an image is built by root (file owners, chroot)'
+
+# Beside the result, so that it gets its place by one rename and nobody meets half an image.
+mkdir -p "$(dirname "$result")"
+work=$(mktemp -d "$result.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/root out=$work/out
+mkdir "$out"
+
+say "packages of $SUITE"
+sources() { # the host's own sources of its suite, and nothing else that it may have
+  apt-get indextargets --no-release-info --format '$(SIGNED_BY)|$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    sort -u | while IFS='|' read -r key line; do
+      case $line in
+        *" $SUITE "* | *" $SUITE-updates "* | *" $SUITE-security "*) ;;
+        *) continue ;;
+      esac
+      case $line in *' main' | *' universe') ;; *) continue ;; esac
+      case $key in /*) echo "deb [signed-by=$key] $line" ;; *) echo "deb $line" ;; esac
+    done
+}
+sources >"$work/sources.list"
+[ -s "$work/sources.list" ] || fail "apt knows no source of the suite $SUITE"
+# No initrd but our own: Debian's takes seconds to build, and seconds to boot.
+INITRD=No mmdebstrap --mode=root --variant=minbase --include="${PACKAGES[*]}" --aptopt='Apt::Install-Recommends "false"' \
+  "${PATHS_LEFT_OUT[@]/#/--dpkgopt=path-exclude=}" "$SUITE" "$root" - <"$work/sources.list" >"$work/mmdebstrap.log" 2>&1 ||
+  { tail -40 "$work/mmdebstrap.log" >&2; fail 'mmdebstrap failed'; }
+
+say "Python environment with DIRAC $DIRAC_VERSION"
+# A copy of the interpreter, no link: the job wrapper is started by the real path of sys.executable.
+/usr/bin/python3 -m venv --copies --without-pip "$root/opt/dirac"
+printf '%s ; sys_platform == "never"\n' "${PYTHON_PACKAGES_LEFT_OUT[@]}" >"$work/overrides"
+uv=("$(dirname "$python")/uv")
+[ -x "${uv[0]}" ] || uv=("$python" -m uv)
+"${uv[@]}" pip freeze --quiet --exclude-editable --python "$python" | grep '==' >"$work/constraints"
+"${uv[@]}" pip install --quiet --python "$root/opt/dirac/bin/python" --link-mode copy \
+  --override "$work/overrides" --constraint "$work/constraints" "${PYTHON_PACKAGES[@]}"
+grep -rlIF "#!$root/opt/dirac" "$root/opt/dirac/bin" | xargs sed -i "1s|^#!$root|#!|"
+sed -i "s|$root||g" "$root/opt/dirac/pyvenv.cfg" "$root"/opt/dirac/bin/[aA]ctivate*
+
+say 'settings'
+cp -a --no-preserve=ownership "$here/files/." "$root/"
+for path in "${PATHS_REMOVED[@]}"; do rm -r "$root$path"; done
+chroot "$root" useradd --create-home --shell /bin/bash dirac
+for unit in "${UNITS_OFF[@]}"; do ln -sfn /dev/null "$root/etc/systemd/system/$unit"; done
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in "${GENERATORS_OFF[@]}"; do ln -sfn /dev/null "$root/etc/systemd/system-generators/$generator"; done
+ln -sfn multi-user.target "$root/etc/systemd/system/default.target"
+rm -f "$root/etc/resolv.conf" "$root/etc/machine-id"
+systemd_id() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+systemd_id >"$root/etc/machine-id"
+
+say 'bytecode'
+compile() { env -u PYTHONDONTWRITEBYTECODE chroot "$root" "$1" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$2" >/dev/null || true; }
+compile /usr/bin/python3 /usr/lib/python3
+compile /usr/bin/python3 "$(echo "$root"/usr/lib/python3.* | sed "s|$root||g")"
+compile /opt/dirac/bin/python /opt/dirac/lib
+
+say 'kernel and initrd'
+release=$(ls "$root/lib/modules")
+"$python" "$here/extract_kernel.py" "$root"/boot/vmlinuz-"$release" "$out/golden.vmlinuz"
+initrd=$work/initrd
+mkdir -p "$initrd/bin" "$initrd/modules"
+install -m 755 "$root/bin/busybox" "$initrd/bin/busybox"
+install -m 755 "$here/init" "$initrd/init"
+order=10
+chroot "$root" modprobe --set-version "$release" --show-depends --all "${MODULES[@]}" | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+  while read -r module; do
+    name=$(basename "${module%%.ko*}")
+    case $module in
+      *.zst) zstd -qdc "$root$module" ;;
+      *.xz) xz -dc "$root$module" ;;
+      *) cat "$root$module" ;;
+    esac >"$initrd/modules/$order-$name.ko"
+    order=$((order + 1))
+  done
+(cd "$initrd" && find . | "$root/bin/busybox" cpio --quiet -o -H newc) >"$out/golden.initrd"
+echo 'root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet loglevel=4 mitigations=off nokaslr' >"$out/golden.cmdline"
+printf '{"os_distro": "%s", "os_version": "%s", "dirac_version": "%s"}\n' "$SUITE_ID" "$SUITE_VERSION" "$DIRAC_VERSION" >"$out/golden.json"
+rm -rf "$root"/boot/* "$root"/var/lib/apt/lists/* "$root"/var/cache/* "$root"/var/log/*.log
+
+say 'disk'
+# No partition, boot loader, loop device or journal: the kernel comes from beside the image.
+mkfs.ext4 -q -F -L root -O ^has_journal -E root_owner=0:0 -d "$root" "$work/disk.raw" "$DISK_SIZE"
+qemu-img convert -O qcow2 "$work/disk.raw" "$out/golden.qcow2"
+chmod 755 "$out"
+rm -rf "$result"
+mv "$out" "$result"
+say "done: $(du -sh "$result" | cut -f1)"
+echo "$result"

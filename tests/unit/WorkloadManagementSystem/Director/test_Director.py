@@ -1,0 +1,301 @@
+"""Whole cycles: observe, plan, record intents, act, record outcomes."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+from director_world import World
+
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
+from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, PilotState, VMState
+
+
+def end_word(vm: str, code: int, reason: str) -> str:
+    return f'@jennifer {vm} hello\n@jennifer {vm} end code={code} reason="{reason}"\n'
+
+
+def test_a_waiting_job_gets_one_vm_that_works_and_is_cleared_away():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    assert world.the_vm().state is VMState.REQUESTED
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+    reference = world.the_vm().pilot_reference
+    assert world.dirac.stamps == {reference: world.the_vm().pilot_stamp}
+
+    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.RUNNING, jobs=1)
+    world.wait_for_jobs(0)
+    world.cycle()
+    assert (world.the_vm().state, world.the_vm().jobs) == (VMState.RUNNING, 1)
+
+    (server,) = world.cloud.list_servers()
+    world.cloud.stop(server.id, end_word(world.the_vm().vm_id, 200, "all done"))
+    world.cycle()
+    assert world.cloud.list_servers() == ()
+    world.cycle()
+    world.cycle()
+    ended = world.the_vm()
+    assert (ended.state, ended.outcome, ended.code) == (VMState.ENDED, Outcome.WORKED, 200)
+    assert "all done" in ended.outcome_reason
+    assert world.dirac.ends[reference][0] == "Done"
+    assert "hello" in world.store.console_tail(ended.vm_id)
+
+
+def test_a_booting_vm_is_not_doubled_while_its_job_still_waits():
+    world = World()
+    world.wait_for_jobs(1)
+    for _ in range(10):
+        world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 1
+
+
+def test_the_intent_is_recorded_before_the_create_is_sent():
+    world = World()
+    world.wait_for_jobs(1)
+    seen_by_the_cloud = []
+    create = world.cloud.create_server
+    world.cloud.create_server = lambda request: (seen_by_the_cloud.append(world.the_vm().state), create(request))[1]
+    world.cycle()
+    assert seen_by_the_cloud == [VMState.PLANNED]
+
+
+def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
+    world = World()
+    world.wait_for_jobs(1)
+
+    def gone(*_):
+        raise StoreUnavailable("the database does not answer")
+
+    world.store.record_intents = gone
+    with pytest.raises(StoreUnavailable):
+        world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 0
+
+
+@pytest.mark.parametrize("outcome_recorded", [True, False])
+def test_a_server_made_by_a_director_that_died_before_recording_it_is_adopted_not_doubled(outcome_recorded):
+    world = World()
+    world.wait_for_jobs(1)
+    if not outcome_recorded:
+        world.executor.record_outcomes = lambda: None
+        world.executor.follow_pilots = lambda: None
+    world.cycle(0)
+    assert world.the_vm().state is (VMState.REQUESTED if outcome_recorded else VMState.PLANNED)
+    world.restart()
+    world.cycle(40)
+    world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 1
+    record = world.the_vm()
+    assert record.state is VMState.BOOTING
+    assert record.server_id == world.cloud.list_servers()[0].id
+    assert record.pilot_reference in world.dirac.stamps
+
+
+def test_an_ambiguous_create_that_made_a_server_is_adopted():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_MADE)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.the_vm().state is VMState.PLANNED
+    world.cycle()
+    assert (world.the_vm().state, world.cloud.calls[Call.CREATE]) == (VMState.REQUESTED, 1)
+
+
+def test_an_ambiguous_create_that_made_nothing_ends_and_is_made_anew():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_NOT_MADE)
+    world.wait_for_jobs(1)
+    for _ in range(20):
+        world.cycle()
+    states = sorted((record.state.value, record.outcome) for record in world.store.select())
+    assert ("Ended", Outcome.FAILED_TO_START) in states
+    assert len(world.cloud.list_servers()) == 1
+
+
+def test_a_full_cloud_is_no_fault_of_the_vm_type():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.REFUSE)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.the_vm().outcome is Outcome.FAILED_TO_START
+    world.cycle()
+    assert len(world.cloud.list_servers()) == 1
+
+
+def test_a_rejected_request_stops_its_vm_type_for_a_while_and_names_the_reason():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.REJECT)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.the_vm().outcome is Outcome.REJECTED
+    plan = world.cycle()
+    assert (plan.creates, plan.unmet[0].limit) == ((), Limit.BACKOFF)
+
+
+def test_a_missing_image_is_named_and_nothing_is_tried():
+    world = World(image="name:nowhere")
+    world.wait_for_jobs(1)
+    plan = world.cycle()
+    assert plan.creates == ()
+    assert "nowhere" in plan.unmet[0].detail
+    assert world.store.select() == ()
+
+
+def test_user_data_that_cannot_be_made_records_no_intent_and_is_reported():
+    world = World()
+    world.user_data.error = UserDataUnavailable("template el9, line 3: 'squid' is undefined")
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.store.select() == ()
+    assert list(world.refusals.values()) == ["template el9, line 3: 'squid' is undefined"]
+
+
+def test_a_listing_that_breaks_off_changes_no_record():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    before = world.the_vm()
+    world.cloud.faults.next(Call.LIST, Fault.LOSE_LIST, times=5)
+    for _ in range(5):
+        world.cycle()
+    assert world.the_vm() == before
+
+
+def test_one_empty_listing_ends_nothing_and_two_do():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST)
+    world.cycle()
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+    world.cloud.vanish(world.the_vm().server_id)
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+    world.cycle()
+    assert (world.the_vm().state, world.the_vm().outcome) == (VMState.ENDED, Outcome.VANISHED)
+
+
+def test_a_vanished_vm_gives_its_pilot_up_so_that_dirac_can_see_to_the_job():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    reference = world.the_vm().pilot_reference
+    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.RUNNING, jobs=1)
+    world.wait_for_jobs(0)
+    world.cycle()
+    world.cloud.vanish(world.the_vm().server_id)
+    world.cycle()
+    world.cycle()
+    assert world.dirac.ends[reference][0] == "Aborted"
+
+
+def test_a_killed_vm_is_deleted_in_the_next_cycle_and_its_pilot_with_it():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.store.request_kill(world.the_vm().vm_id, "adm", "killed by adm: no reason", world.now)
+    for _ in range(3):
+        world.cycle()
+    assert world.cloud.list_servers() == ()
+    assert (world.the_vm().state, world.the_vm().outcome) == (VMState.ENDED, Outcome.KILLED)
+    assert world.dirac.ends[world.the_vm().pilot_reference][0] == "Deleted"
+
+
+def test_a_delete_that_the_cloud_ignores_is_repeated():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.wait_for_jobs(0)
+    world.cloud.faults.next(Call.DELETE, Fault.DELETE_IGNORED)
+    world.store.request_kill(world.the_vm().vm_id, "adm", "why not", world.now)
+    world.cycle()
+    assert len(world.cloud.list_servers()) == 1
+    world.cycle()
+    assert world.cloud.list_servers() == ()
+
+
+def test_while_the_matcher_is_away_nothing_starts_and_running_vms_are_looked_after():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.dirac.away.add("Matcher")
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+    assert any("Matcher: connection refused" in warning for warning in world.warnings)
+    world.dirac.away.clear()
+    world.wait_for_jobs(2)
+    world.cycle()
+    assert len(world.cloud.list_servers()) == 2
+
+
+def test_pilots_are_registered_as_soon_as_pilotmanager_is_back():
+    world = World()
+    world.dirac.away.add("PilotManager")
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.dirac.stamps == {}
+    world.dirac.away.clear()
+    world.cycle()
+    assert list(world.dirac.stamps) == [world.the_vm().pilot_reference]
+
+
+def test_a_site_out_of_the_mask_gets_nothing_and_the_reason_is_named():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    closed = next(iter(world.clouds))
+    world.dirac.unusable = {closed: "site CLOUD.A.fr is Banned in the site mask"}
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.clouds[closed].calls[Call.CREATE] == 0
+    assert world.the_vm().endpoint != closed
+
+
+def test_a_cloud_that_hangs_costs_the_others_nothing_but_the_patience():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    hanging = next(iter(world.clouds))
+    released = threading.Event()
+    world.clouds[hanging].list_servers = lambda: released.wait(30) and ()
+    world.observer._list_deadline = 0.2
+    world.wait_for_jobs(1)
+    try:
+        plan = world.cycle()
+        assert [create.vm_type.endpoint for create in plan.creates] == [key for key in world.clouds if key != hanging]
+        world.cycle()
+        assert any("has not answered 'list servers'" in warning for warning in world.warnings)
+    finally:
+        released.set()
+
+
+def test_servers_of_another_installation_are_counted_and_never_touched():
+    world = World()
+    request = ServerRequest(
+        Identity("f" * 32, "e" * 32, "belle", 1), world.cloud.images[0], world.cloud.flavors[0], b"#cloud-config\n"
+    )
+    stranger = world.cloud.create_server(request)
+    world.cloud.add_foreign("somebody's desktop")
+    for _ in range(3):
+        world.cycle(86400)
+    assert world.see().snapshot.endpoints[0].foreign_servers == 2
+    assert stranger.id in {server.id for server in world.cloud.list_servers()}
+    assert world.cloud.calls[Call.DELETE] == 0
+
+
+def test_a_server_in_error_is_deleted_and_its_fault_is_the_reason():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.NO_CAPACITY)
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    assert world.cloud.list_servers()[0].status is ServerStatus.ERROR
+    world.cycle()
+    assert "No valid host was found" in world.the_vm().outcome_reason

@@ -1,0 +1,84 @@
+"""Back-off and the probe after it."""
+
+import pytest
+from planner_world import GRIF, NOW, POLICY, ago, endpoint, key, seen, server, snapshot, task_queue, vm, vm_type
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, RecentEnd, ServerState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+
+BAD = [Outcome.FAILED_TO_START, Outcome.FIZZLED, Outcome.NEVER_REPORTED, Outcome.REJECTED]
+
+
+def plan_after(*ends, jobs=3, vms=(), servers=()):
+    recent = tuple(RecentEnd(key(), outcome, at) for outcome, at in ends)
+    world = snapshot(endpoint(servers=servers), queues=[task_queue(jobs=jobs)], vms=vms, recent_ends=recent)
+    return plan_cycle(world, POLICY, NOW)
+
+
+@pytest.mark.parametrize("outcome", BAD)
+def test_after_a_bad_end_nothing_is_started_for_a_while(outcome):
+    plan = plan_after((outcome, ago(2)))
+    assert plan.creates == ()
+    (unmet,) = plan.unmet
+    assert (unmet.limit, unmet.cores) == (Limit.BACKOFF, 3)
+    assert "180 s more" in unmet.detail and outcome.value in unmet.detail
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome not in BAD])
+def test_other_ends_do_not_back_off(outcome):
+    assert len(plan_after((outcome, ago(2))).creates) == 3
+
+
+def test_after_the_backoff_one_probe_goes_first():
+    plan = plan_after((Outcome.FIZZLED, ago(6)))
+    assert len(plan.creates) == 1
+    assert [(unmet.limit, unmet.cores) for unmet in plan.unmet] == [(Limit.BACKOFF, 2)]
+    assert "probe" in plan.unmet[0].detail
+
+
+@pytest.mark.parametrize("state", [VMState.PLANNED, VMState.BOOTING, VMState.RUNNING])
+def test_while_the_probe_has_no_job_yet_no_other_follows(state):
+    probe = vm(state=state, minutes=1, spoke=state is VMState.RUNNING)
+    plan = plan_after((Outcome.FIZZLED, ago(6)), vms=[probe], servers=(server(probe),))
+    assert plan.creates == ()
+    assert plan.unmet[0].limit is Limit.BACKOFF
+
+
+def test_a_probe_that_got_a_job_ends_the_caution():
+    probe = vm(state=VMState.RUNNING, minutes=1, jobs=1)
+    assert len(plan_after((Outcome.FIZZLED, ago(6)), vms=[probe], servers=(server(probe),)).creates) == 3
+
+
+def test_a_vm_that_worked_before_the_bad_end_proves_nothing():
+    earlier = vm(state=VMState.RUNNING, minutes=60, jobs=1)
+    assert len(plan_after((Outcome.FIZZLED, ago(6)), vms=[earlier], servers=(server(earlier),)).creates) == 1
+
+
+def test_a_later_good_end_forgives():
+    assert len(plan_after((Outcome.FIZZLED, ago(3)), (Outcome.WORKED, ago(1))).creates) == 3
+    assert len(plan_after((Outcome.WORKED, ago(3)), (Outcome.FIZZLED, ago(1))).creates) == 0
+
+
+def test_a_bad_end_counts_before_the_cloud_has_cleared_the_server_away():
+    deleting = vm(state=VMState.DELETING, outcome=Outcome.NEVER_REPORTED, outcome_reason="silent")
+    plan = plan_cycle(seen(deleting, queues=[task_queue()]), POLICY, NOW)
+    assert plan.creates == () and plan.unmet[0].limit is Limit.BACKOFF
+
+
+def test_a_bad_end_decided_in_this_cycle_counts_at_once():
+    plan = plan_cycle(seen(vm(), state=ServerState.ERROR, queues=[task_queue(jobs=2)]), POLICY, NOW)
+    assert len(plan.deletes) == 1 and plan.creates == ()
+
+
+def test_backoff_is_of_one_vm_type_only():
+    other = vm_type(queue="other")
+    world = snapshot(
+        endpoint(GRIF, vm_type(), other),
+        queues=[task_queue(jobs=2, matches={key(), other.key})],
+        recent_ends=(RecentEnd(key(), Outcome.FIZZLED, NOW),),
+    )
+    assert [create.vm_type for create in plan_cycle(world, POLICY, NOW).creates] == [other.key] * 2
+
+
+def test_an_end_in_the_future_does_not_back_off_for_ever():
+    assert len(plan_after((Outcome.FIZZLED, ago(-600))).creates) == 1
