@@ -40,7 +40,8 @@ as_root() {
 
 missing_packages() {
   local installed
-  installed=" $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+  # it fails when it has never heard of one of them, and tells of the others all the same
+  installed=" $({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } |
     sed -n 's/^installed //p' | tr '\n' ' ')"
   for package in "${packages[@]}"; do
     [[ $installed == *" $package "* ]] || echo "$package"
@@ -88,7 +89,7 @@ check_host() {
 
 check_python() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "$python is $("$python" -V 2>&1 || true), and Python 3.11 or newer is needed (Debian 12, Ubuntu 24.04)"
+    fail "expected Python 3.11 or newer (Debian 12, Ubuntu 24.04), found $("$python" -V 2>&1 || echo "no $python")"
 }
 
 # One environment for each clone and each statement of what belongs in it: the project is installed editable.

@@ -61,17 +61,20 @@ def read_cloud_sites() -> CloudSites:
     ce_types = {ce: gConfig.getValue(f"{ce.path}/CEType", "") for ce in ces}
     ours = [ce for ce in ces if ce_types[ce].startswith(CE_TYPE_PREFIX)]
     queues = returnValueOrRaise(getQueues(ceTypeList=sorted({ce_types[ce] for ce in ours}))) if ours else {}
-    endpoints, problems = [], []
+    endpoints: dict[_CE, EndpointConfig] = {}
+    problems: list[ConfigProblem] = []
     for ce in ours:
         try:
             if uses[ce.name] > 1:
                 raise ConfigError([_shared_name(ce, ces)])
-            endpoints.append(_endpoint(ce, queues.get(ce.site, {}).get(ce.name, {})))
+            endpoints[ce] = _endpoint(ce, queues.get(ce.site, {}).get(ce.name, {}))
         except ConfigError as error:
             problems.extend(error.problems)
+    shared = _shared_directories(endpoints)
+    problems.extend(shared.values())
     if not ours:
         problems.append(ConfigProblem(_SITES, f"at least one CE whose CEType begins with {CE_TYPE_PREFIX}", "none"))
-    return CloudSites(tuple(endpoints), tuple(problems))
+    return CloudSites(tuple(config for ce, config in endpoints.items() if ce not in shared), tuple(problems))
 
 
 def _all_ces() -> list[_CE]:
@@ -87,6 +90,18 @@ def _shared_name(ce: _CE, ces: list[_CE]) -> ConfigProblem:
     others = ", ".join(other.site for other in ces if other.name == ce.name and other != ce)
     hint = "pilot.json and DIRAC's look-ups go by the CE's name alone; rename one"
     return ConfigProblem(ce.path, "a CE name that no other site uses", f"the same name at {others}", hint)
+
+
+def _shared_directories(endpoints: Mapping[_CE, EndpointConfig]) -> dict[_CE, ConfigProblem]:
+    """The endpoints that would take each other's servers for their own."""
+    uses = Counter(config.state_directory for config in endpoints.values() if config.state_directory)
+    return {
+        ce: ConfigProblem(
+            f"{ce.path}/StateDirectory", "a directory that no other endpoint uses", str(config.state_directory)
+        )
+        for ce, config in endpoints.items()
+        if uses[config.state_directory] > 1
+    }
 
 
 def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:

@@ -27,7 +27,7 @@ _MARKS = re.compile(r"-----BEGIN|\beyJ[\w-]{8,}\.[\w-]+")
 # One word without a path's slashes at its start: application credentials, AWS keys and bearer tokens look like this.
 _LONG_WORD = re.compile(r"(?<![\w/.:+=-])[A-Za-z0-9+=_-][A-Za-z0-9+/=_-]{39,}")
 # NAME=value, NAME:::value (Pilot 3's user variables) and --name value inside a longer option.
-_ASSIGNMENT = re.compile(r"(?:^|[\s,;/-])([A-Za-z_][\w.-]*)\s*(?::::?|=|\s)\s*(\S+)")
+_ASSIGNMENT = re.compile(r"(?:^|[\s,;/-])([A-Za-z_][\w.-]*)\s*(?::::|=|\s)\s*([^\s,;]+)")
 _HINT = "every client can read the CS; keep it in a root-only file of the director's host (clouds.yaml, secure.yaml)"
 
 

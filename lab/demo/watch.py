@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.demo.record import Job, Machine, Record
 from lab.dirac import jobs as lab_jobs
+from lab.dirac.answers import ask
 
 _LISTED_AT_MOST = 100
 
@@ -24,15 +25,13 @@ class Watch:
         self._client = VirtualMachineManagerClient()
 
     def look(self) -> None:
-        """Once, at everything; a service that does not answer leaves the record as it is."""
+        """Once, at everything."""
         for job_id, state in lab_jobs.states(self._record.jobs).items():
             job = self._record.jobs[job_id]
             job.status, job.site = state.status, state.site
-        result = self._client.getVirtualMachines({}, _LISTED_AT_MOST)
-        if result["OK"]:
-            for record in result["Value"]:
-                machine = self._record.machines.setdefault(record["vm_id"], Machine(record))
-                machine.record = machine.record | record
+        for record in ask(self._client.getVirtualMachines, {}, _LISTED_AT_MOST):
+            machine = self._record.machines.setdefault(record["vm_id"], Machine(record))
+            machine.record = machine.record | record
         self._listen()
 
     def _listen(self) -> None:
@@ -49,9 +48,7 @@ class Watch:
         for job in self._record.jobs.values():
             self._finish_job(job)
         for machine in self._record.machines.values():
-            result = self._client.getVirtualMachine(machine.id)
-            if result["OK"]:
-                machine.record = result["Value"]
+            machine.record = ask(self._client.getVirtualMachine, machine.id)
 
     def _finish_job(self, job: Job) -> None:
         for event in lab_jobs.history(job.id):
@@ -66,8 +63,7 @@ class Watch:
 
 def _pilot_of(job: int) -> str:
     """The reference of the pilot that ran a job."""
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
     from DIRAC.WorkloadManagementSystem.Client.JobMonitoringClient import JobMonitoringClient
 
-    parameters = returnValueOrRaise(JobMonitoringClient().getJobParameter(job, "Pilot_Reference"))
+    parameters = ask(JobMonitoringClient().getJobParameter, job, "Pilot_Reference")
     return parameters.get("Pilot_Reference", "")

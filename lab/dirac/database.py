@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from lab.dirac.errors import LabError
@@ -40,6 +41,7 @@ class Database:
             "--no-defaults",
             f"--datadir={self.directory}",
             f"--user={self._user}",
+            "--force",  # also where the machine's own name means nothing
             "--skip-test-db",
             "--auth-root-authentication-method=socket",
             f"--auth-root-socket-user={self._user}",
@@ -104,11 +106,13 @@ class Database:
 
 
 def _tables(database: str) -> str:
-    """The SQL file of a database: an extension's before DIRAC's, and often none (the code makes its tables then)."""
-    from DIRAC.Core.Utilities.Extensions import extensionsByPriority
+    """The SQL file of a database: an extension's before DIRAC's, and often none (the code makes its tables then).
 
-    for extension in extensionsByPriority():
-        package = Path(importlib.util.find_spec(extension).origin).parent
-        for path in package.glob(f"*System/DB/{database}.sql"):
+    Without importing DIRAC: it would take its root from an environment that is not yet the lab's.
+    """
+    packages = {entry.module.split(".")[0] for entry in entry_points(group="dirac")}
+    for package in sorted(packages, key="DIRAC".__eq__):
+        directory = Path(importlib.util.find_spec(package).origin).parent
+        for path in directory.glob(f"*System/DB/{database}.sql"):
             return path.read_text()
     return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.dirac.answers import ask
 from lab.dirac.certificates import DN_PREFIX
 from lab.dirac.configuration import user_group
 from lab.dirac.errors import LabError
@@ -74,12 +75,11 @@ def submit(vo: str, script: str, *, site: str = "", processors: int = 1, cpu_sec
 
 def states(jobs: Iterable[int]) -> dict[int, JobState]:
     """What DIRAC says of these jobs now."""
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
     from DIRAC.WorkloadManagementSystem.Client.JobMonitoringClient import JobMonitoringClient
 
     monitoring, wanted = JobMonitoringClient(), list(jobs)
-    found = returnValueOrRaise(monitoring.getJobsStates(wanted))
-    sites = returnValueOrRaise(monitoring.getJobsSites(wanted))
+    found = ask(monitoring.getJobsStates, wanted)
+    sites = ask(monitoring.getJobsSites, wanted)
     return {
         int(job): JobState(row["Status"], row["MinorStatus"], row["ApplicationStatus"], sites[job]["Site"])
         for job, row in found.items()
@@ -107,10 +107,9 @@ def wait_for(jobs: Collection[int], statuses: Collection[str], timeout: float) -
 
 def history(job: int) -> list[JobEvent]:
     """The job's logging information, oldest first."""
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
     from DIRAC.WorkloadManagementSystem.Client.JobMonitoringClient import JobMonitoringClient
 
-    rows = returnValueOrRaise(JobMonitoringClient().getJobLoggingInfo(job))
+    rows = ask(JobMonitoringClient().getJobLoggingInfo, job)
     return [
         JobEvent(datetime.fromisoformat(at).replace(tzinfo=UTC), JobState(status, minor, application), source)
         for status, minor, application, at, source in rows
@@ -119,10 +118,9 @@ def history(job: int) -> list[JobEvent]:
 
 def output(job: int, vo: str) -> dict[str, str]:
     """The files of the job's OutputSandbox, as text."""
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
     from DIRAC.WorkloadManagementSystem.Client.SandboxStoreClient import SandboxStoreClient
 
     client = SandboxStoreClient(useCertificates=True, delegatedDN=DN_PREFIX + OWNER, delegatedGroup=user_group(vo))
     with tempfile.TemporaryDirectory() as directory:
-        returnValueOrRaise(client.downloadSandboxForJob(job, "Output", directory))
+        ask(client.downloadSandboxForJob, job, "Output", directory)
         return {path.name: path.read_text(errors="replace") for path in Path(directory).iterdir()}

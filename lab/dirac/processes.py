@@ -99,6 +99,9 @@ class Processes:
         self._write([process for process in self.recorded() if process not in chosen or process.alive])
 
     def _write(self, processes: list[Process]) -> None:
+        if not processes:
+            self._record.unlink(missing_ok=True)
+            return
         new = self._record.with_suffix(".new")
         new.write_text(json.dumps([asdict(process) for process in processes], indent=1))
         new.replace(self._record)

@@ -29,6 +29,7 @@ from lab.pilot.publish import make_repository
 __all__ = ["Lab", "LabError", "home"]
 
 _MARK = ".jenniferdirac-lab"
+_DIRECTOR = "CloudDirector"
 _READY_SECONDS = 120.0
 _CLONE = Path(__file__).resolve().parents[2]
 # These would override DIRAC's own CA directory and credentials.
@@ -125,8 +126,24 @@ class Lab:
 
     def down(self) -> None:
         """End the lab's processes and virtual machines; the files stay for inspection until the next ``up``."""
-        self._end_virtual_machines()
-        self.processes.stop()
+        self.processes.stop([_DIRECTOR])  # first, or it would start virtual machines behind our back
+        try:
+            self._end_virtual_machines()
+        finally:
+            self.processes.stop()
+
+    def virtual_machines(self) -> list[str]:
+        """The QEMU processes that run from this lab's directory, whether any record knows them or not."""
+        here = f"{self.root}/qemu/".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if os.path.basename(words[0]).startswith(b"qemu-system") and any(here in word for word in words):
+                found.append(f"process {path.parent.name}")
+        return found
 
     def reset(self) -> None:
         """No job, pilot or VM record, and no virtual machine, as after ``up``. 0.2 s."""
@@ -140,7 +157,7 @@ class Lab:
         """Start a process of the lab's: it is logged to ``log/<name>.log`` and ended by ``down``."""
         return self.processes.start(name, command, self.environment(**environment), self.root)
 
-    def start_agent(self, agent: str = "WorkloadManagement/CloudDirector", *options: str) -> subprocess.Popen:
+    def start_agent(self, agent: str = f"WorkloadManagement/{_DIRECTOR}", *options: str) -> subprocess.Popen:
         """Start a DIRAC agent as a process of its own (``options`` such as ``-o``, ``MaxCycles=1``)."""
         return self.start(agent.rpartition("/")[2], [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options])
 
@@ -242,13 +259,17 @@ class Lab:
             raise LabError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
 
     def _end_virtual_machines(self) -> None:
+        from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudError
         from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
 
         states = [path for path in (self.root / "qemu").glob("*") if path.is_dir()]
         for state in states:
             endpoint = QEMUEndpoint(state.name, state, self.images)
-            for server in endpoint.list_servers():
-                endpoint.delete_server(server.id)
+            try:
+                for server in endpoint.list_servers():
+                    endpoint.delete_server(server.id)
+            except CloudError as error:
+                raise LabError(f"virtual machines of {state} may still run: {error}") from error
 
 
 def _bin() -> Path:

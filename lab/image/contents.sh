@@ -13,6 +13,7 @@ PACKAGES=(
   python3                  # the guest's own, for cloud-init and for the programs that user-data brings
   busybox-static           # /init of the initrd, and the DHCP client
   iproute2 nftables netbase procps util-linux tzdata
+  libnss-myhostname        # the guest's own name, without asking a DNS server that does not know it
   ca-certificates openssl libssl3
   libmariadb3              # mysqlclient, which every DIRAC agent imports
 )
@@ -41,7 +42,7 @@ PYTHON_PACKAGES_LEFT_OUT=(
   fts3 rucio-clients       # transfers and the Rucio catalogue
   cwltool                  # submission of CWL workflows
   fabric invoke paramiko pexpect   # DIRAC's own installation and SSH computing elements
-  prompt-toolkit dominate          # interactive commands and the web portal
+  dominate                         # the login page
   diracx-cli
   opensearch-protobufs aiohttp     # gRPC and asyncio forms of the OpenSearch client
 )

@@ -155,6 +155,12 @@ class TestStoreOnMariaDB(StoreBehaviour):
         assert (store.get(vm).state, len(store.history(vm))) == (VMState.PLANNED, 1)
         assert store.move(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "accepted")
 
+    def test_a_server_that_was_restarted_between_two_cycles_is_not_noticed(self, store, mariadb):
+        vm = planned(store)
+        with stopped(mariadb):
+            pass
+        assert store.get(vm).state is VMState.PLANNED
+
     def test_live_vms_are_read_without_touching_those_that_ended(self, store):
         ended = {"state": VMState.ENDED, "since": NOW, "created_at": NOW, "outcome": Outcome.WORKED, "ended_at": NOW}
         with store._engine.begin() as connection:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_no_single_vo_is_set_for_the_whole_server(lab):
 
 
 def test_a_second_lab_is_told_which_port_is_taken_and_by_whom(lab, tmp_path):
-    with pytest.raises(LabError, match=rf"port \d+ is in use by process \d+ \(.+\)"):
+    with pytest.raises(LabError, match=r"port \d+ is in use by process \d+ \(.+\)"):
         Lab(tmp_path / "second", port_offset=lab.ports.offset).up()
 
 

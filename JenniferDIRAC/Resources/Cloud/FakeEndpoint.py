@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AmbiguousOutcome,
@@ -33,7 +33,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 )
 
 
-class Call(str, Enum):
+class Call(StrEnum):
     """The calls of the contract, as faults name them."""
 
     LIST = "list_servers"

@@ -28,7 +28,9 @@ def boots_with(accelerator: str) -> bool:
                    "-drive", f"file={sector.name},format=raw,if=floppy,readonly=on", "-boot", "a",
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]  # fmt: skip
         try:
-            run = subprocess.run(command, timeout=PROBE_LIMIT_SECONDS, capture_output=True, stdin=subprocess.DEVNULL)
+            run = subprocess.run(
+                command, check=False, timeout=PROBE_LIMIT_SECONDS, capture_output=True, stdin=subprocess.DEVNULL
+            )
         except (subprocess.TimeoutExpired, OSError):
             return False
     return run.returncode == _PROBE_PASSED

@@ -53,6 +53,8 @@ STOP_SECONDS = 5.0
 
 _DEFAULT_KERNEL_COMMAND_LINE = "root=/dev/vda rw console=ttyS0"
 _SERVER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# As qemu-img and xorriso say it.
+_FULL = re.compile(f"{os.strerror(errno.ENOSPC)}|exceeds free space on media")
 _RUBBISH = ".rubbish-"
 _LIVE = (ServerStatus.BUILDING, ServerStatus.ACTIVE)
 
@@ -306,7 +308,7 @@ class QEMUEndpoint(CloudEndpoint):
             ) from error
         except subprocess.CalledProcessError as error:
             program, words = Path(error.cmd[0]).name, (error.stderr or "").strip()
-            if os.strerror(errno.ENOSPC) in words:
+            if _FULL.search(words):
                 raise NoCapacity(f"{self.name}: the disk below {self._state} is full") from error
             raise Rejected(f"{self.name}: {program} failed with status {error.returncode}: {words}") from error
         except OSError as error:
@@ -346,7 +348,10 @@ def _command(directory: Path, record: _Record, image: Path, accelerator: Literal
         *("-chardev", f"file,id=console,path={_escaped(directory / 'console.log')}", "-serial", "chardev:console"),
     ]
     kernel, initrd, words = (image.with_suffix(suffix) for suffix in (".vmlinuz", ".initrd", ".cmdline"))
-    if kernel.exists():
+    if not kernel.exists():
+        # A boot loader of somebody else's image may want a screen.
+        command += ["-vga", "std"]
+    else:
         append = words.read_text().strip() if words.exists() else _DEFAULT_KERNEL_COMMAND_LINE
         command += ["-kernel", os.fspath(kernel), "-append", append]
         if initrd.exists():

@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON, for programs.")]
 VM = Annotated[str, typer.Argument(help="VM id, its first 6 or more digits, or its pilot reference.")]
+_PIPE_WIDTH = 240
 LIVE = [state.value for state in VMState if state is not VMState.ENDED]
 
 
@@ -114,4 +115,6 @@ def _print(value: Any, as_json: bool, table) -> None:
     if as_json:
         print(json.dumps(value, indent=2))
     else:
-        table(value, Console(highlight=False))
+        # A pipe has no width: what is cut off there is lost.
+        console = Console(highlight=False)
+        table(value, console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
 import DIRAC
 import typer
+from DIRAC.Core.Utilities import DErrno
+from DIRAC.Core.Utilities.DErrno import cmpError
 from rich.console import Console
 
 EXIT_REFUSED = 1  # the service answered, and said no
@@ -23,10 +26,11 @@ def connect():
     arguments, sys.argv = sys.argv, sys.argv[:1]  # DIRAC reads the command line too, and must not see ours
     try:
         DIRAC.initialize(log_level=DIRAC.LogLevel.FATAL)
-    except Exception as error:
-        errors.print(
-            f"DIRAC cannot be used: {error}\nIs there a valid proxy (dirac-proxy-info) and a dirac.cfg?", markup=False
-        )
+    except Exception as error:  # DIRAC's own kinds, and whatever its configuration files make it raise
+        said = error.args[0] if error.args else error
+        said = said.get("Message", said) if isinstance(said, dict) else said
+        errors.print(f"DIRAC cannot be used: {said}", markup=False)
+        errors.print("Is there a valid proxy (dirac-proxy-info), and a dirac.cfg that names the servers?")
         raise typer.Exit(EXIT_UNREACHABLE) from None
     finally:
         sys.argv = arguments
@@ -44,5 +48,7 @@ def answer(result: dict) -> Any:
     if result["OK"]:
         return result["Value"]
     errors.print(result["Message"], markup=False)
-    unreachable = result.get("Errno", 0) != 0 and "connect" in result["Message"].lower()
+    if cmpError(result, DErrno.ENOAUTH):
+        errors.print("Your proxy's group lacks a property that this needs, see dirac-admin-cloud --help.")
+    unreachable = cmpError(result, errno.ECONNREFUSED) or "connect to" in result["Message"]
     raise typer.Exit(EXIT_UNREACHABLE if unreachable else EXIT_REFUSED)

@@ -40,7 +40,7 @@ _RECORD = (
 def status(value: Mapping[str, Any], console: Console) -> None:
     """Installation, VMs per endpoint and VO, and the last cycle's words about each."""
     console.print(f"Installation {value['installation']}", markup=False)
-    table = Table("Endpoint", "VO", "Wanted cores", "VMs", "Started", "What stopped the rest", "Age")
+    table = _table("Endpoint", "VO", "Wanted cores", "VMs", "Started", "What stopped the rest", "Age")
     now = datetime.fromisoformat(value["now"])
     for report in value["reports"]:
         states = ", ".join(f"{count} {state}" for state, count in report["vms"].items()) or "none"
@@ -62,7 +62,7 @@ def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not records:
         console.print("No such VM.")
         return
-    table = Table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
+    table = _table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
     for one in records:
         table.add_row(
             Text(one["vm_id"][:12]),
@@ -87,7 +87,7 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
             facts.add_row(Text(label, style="bold"), Text(str(value[name])))
     console.print(facts)
     console.print()
-    history = Table("At (UTC)", "From", "To", "Why", "By")
+    history = _table("At (UTC)", "From", "To", "Why", "By")
     for step in value["history"]:
         row = (_moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
         history.add_row(*map(Text, row))
@@ -95,6 +95,14 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     if value["console_tail"]:
         console.print("\nThe end of its console:", style="bold")
         console.print(Text(_printable(value["console_tail"])))
+
+
+def _table(*columns: str) -> Table:
+    """A table whose cells are folded where they do not fit: a name cut off is no name."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _moment(text: str) -> str:

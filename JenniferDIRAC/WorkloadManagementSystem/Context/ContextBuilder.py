@@ -75,13 +75,15 @@ def load_trust_anchors(path: Path) -> dict[str, str]:
     """
     try:
         blocks = _CERTIFICATE.findall(path.read_text())
-        hashes = [X509.load_cert_string(block).get_subject().as_hash() for block in blocks]
+        certificates = [X509.load_cert_string(block) for block in blocks]
     except (OSError, UnicodeDecodeError, X509.X509Error) as error:
         raise ContextError(f"TrustAnchors = {path}: expected a readable PEM file of certificates ({error})") from None
     if not blocks:
         raise ContextError(f"TrustAnchors = {path}: expected certificates in PEM, found none")
     anchors: dict[str, str] = {}
-    for subject, block in zip(hashes, blocks, strict=True):
-        number = sum(name.startswith(f"{subject:08x}.") for name in anchors)
-        anchors[f"{subject:08x}.{number}"] = f"{block}\n"
+    # M2Crypto's name points into its certificate, which has to outlive it: hence a list of certificates.
+    for certificate, block in zip(certificates, blocks, strict=True):
+        subject = f"{certificate.get_subject().as_hash():08x}"
+        number = sum(name.startswith(f"{subject}.") for name in anchors)
+        anchors[f"{subject}.{number}"] = f"{block}\n"
     return anchors

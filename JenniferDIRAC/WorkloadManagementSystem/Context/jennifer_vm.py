@@ -144,7 +144,7 @@ def main(settings_path=SETTINGS, root="/", power_off=None, pause=time.sleep):
     """The whole life of this VM.
 
     :param root: stands for ``/`` in every path, so that all of this can be tried in a directory
-    :param power_off: called last, whatever happened
+    :param power_off: called last, whatever happened. Default: this machine is switched off
     :param pause: a sleep of so many seconds between attempts to fetch
     """
     console = Console(serial_consoles(root))
@@ -322,6 +322,8 @@ def tls_context(cert_dir):
     import ssl
 
     context = ssl.create_default_context()
+    # Python 3.13 is stricter than RFC 5280 was when some of the grid's CAs began; all before it take them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if os.path.isdir(cert_dir):
         context.load_verify_locations(capath=cert_dir)
     return context
@@ -534,18 +536,18 @@ def end_group(process):
     process.wait()
 
 
-def switch_off():
+def switch_off(root="/", patience=POWER_OFF_PATIENCE):
     """Switch the machine off: by systemd, without it, and by the kernel's magic key."""
     import subprocess
 
     for command in (["systemctl", "poweroff", "--force"], ["poweroff", "-f"]):
         try:
-            subprocess.call(command, stdin=subprocess.DEVNULL, timeout=POWER_OFF_PATIENCE)
-            time.sleep(POWER_OFF_PATIENCE)
+            subprocess.call(command, stdin=subprocess.DEVNULL, timeout=patience or None)
+            time.sleep(patience)
         except (OSError, subprocess.TimeoutExpired):
             pass
     for path, value in (("/proc/sys/kernel/sysrq", "1"), ("/proc/sysrq-trigger", "o")):
-        with open(path, "w") as file:
+        with open(under(root, path), "w") as file:
             file.write(value)
 
 

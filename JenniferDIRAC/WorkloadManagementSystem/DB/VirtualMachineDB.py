@@ -5,9 +5,6 @@ from DIRAC.Core.Base.DIRACDB import DIRACDB
 from sqlalchemy import URL, create_engine
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable, VirtualMachineStore
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent, VMRecord
-
-__all__ = ["Intent", "VMRecord", "VirtualMachineDB", "VirtualMachineStore"]
 
 # In seconds. A database that hangs must not hang the director: it gives up, and tries again in its next cycle.
 CONNECT_TIMEOUT = 10

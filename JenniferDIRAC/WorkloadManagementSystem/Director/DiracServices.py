@@ -6,13 +6,13 @@ The calls are those of DIRAC 9.1's SiteDirector (WorkloadManagementSystem/Agent/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from DIRAC import gConfig
 from DIRAC.ConfigurationSystem.Client.Helpers import Registry
-from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
 from DIRAC.FrameworkSystem.Client.ProxyManagerClient import gProxyManager
 from DIRAC.ResourceStatusSystem.Client.ResourceStatus import ResourceStatus
 from DIRAC.ResourceStatusSystem.Client.SiteStatus import SiteStatus
@@ -20,6 +20,7 @@ from DIRAC.WorkloadManagementSystem.Client import PilotStatus
 from DIRAC.WorkloadManagementSystem.Client.MatcherClient import MatcherClient
 from DIRAC.WorkloadManagementSystem.Client.ServerUtils import getPilotAgentsDB
 from DIRAC.WorkloadManagementSystem.private.ConfigHelper import findGenericPilotCredentials
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, TaskQueue, VMTypeKey
@@ -60,7 +61,7 @@ class DiracServices:
         if single and len(vos) > 1:
             return (
                 f"/DIRAC/VirtualOrganization is '{single}', but several VOs are to be served ({', '.join(vos)}): "
-                "with it Operations(vo=…) ignores the VO, so every VO would get the first one's pilots. Remove the option"
+                "with it Operations(vo=…) ignores the VO and every VO gets the first one's pilots. Remove the option"
             )
         known = set(_value("the VOs of /Registry/VO", gConfig.getSections("/Registry/VO")))
         unknown = [vo for vo in vos if vo not in known]
@@ -73,17 +74,16 @@ class DiracServices:
         endpoints = list(endpoints)
         if not endpoints:
             return {}
-        statuses = _value(
-            "the site mask (ResourceStatus)", SiteStatus().getSiteStatuses(sorted({key.site for key in endpoints}))
-        )
+        sites = sorted({key.site for key in endpoints})
+        statuses = _ask("the site mask (ResourceStatus)", partial(SiteStatus().getSiteStatuses, sites))
         reasons = {}
         for key in endpoints:
             status = statuses.get(key.site, "not in the site mask")
             if status not in _USABLE:
                 reasons[key] = f"site {key.site} is {status} in the site mask"
         ces = sorted({key.ce for key in endpoints})
-        result = ResourceStatus().getElementStatus(ces, "ComputingElement", vO="all")
-        elements = _value("the resource status of the endpoints (ResourceStatus)", result)
+        ask_rss = partial(ResourceStatus().getElementStatus, ces, "ComputingElement", vO="all")
+        elements = _ask("the resource status of the endpoints (ResourceStatus)", ask_rss)
         for key in endpoints:
             status = elements.get(key.ce, {}).get("all", "without a status")
             if status not in _USABLE:
@@ -96,7 +96,7 @@ class DiracServices:
         found: dict[int, dict] = {}
         matches: dict[int, set[VMTypeKey]] = {}
         for vm_type, resource in parameters.items():
-            queues = _value("the Matcher", matcher.getMatchingTaskQueues(dict(resource)))
+            queues = _ask("the Matcher", partial(matcher.getMatchingTaskQueues, dict(resource)))
             for tq_id, queue in queues.items():
                 found[int(tq_id)] = queue
                 matches.setdefault(int(tq_id), set()).add(vm_type)
@@ -113,14 +113,15 @@ class DiracServices:
 
     def pilot_credential(self, vo: str) -> tuple[str, str]:
         """DN and group of the VO's generic pilot."""
-        return _value(f"the pilot credential of {vo}", findGenericPilotCredentials(vo=vo))
+        return _ask(f"the pilot credential of {vo}", partial(findGenericPilotCredentials, vo=vo))
 
     def pilot_proxy(self, vo: str, lifetime: timedelta) -> Secret:
         """A limited proxy of the VO's generic pilot, valid for ``lifetime`` (and a few minutes)."""
         dn, group = self.pilot_credential(vo)
-        chain = _value(
+        chain = _ask(
             f"a pilot proxy of {vo} from the ProxyManager",
-            gProxyManager.downloadProxy(
+            partial(
+                gProxyManager.downloadProxy,
                 dn,
                 group,
                 limited=True,
@@ -159,10 +160,15 @@ class DiracServices:
 
 def _value(what: str, result: dict):
     """A DIRAC result's value, or DiracUnavailable that names what was asked."""
-    try:
-        return returnValueOrRaise(result)
-    except Exception as error:
-        raise DiracUnavailable(f"{what}: {error}") from error
+    if not result["OK"]:
+        raise DiracUnavailable(f"{what}: {result['Message']}")
+    return result["Value"]
+
+
+@retry(retry=retry_if_exception_type(DiracUnavailable), stop=stop_after_attempt(2), wait=wait_fixed(0.2), reraise=True)
+def _ask(what: str, question: Callable[[], dict]):
+    """The answer to a question that changes nothing: asked twice, for a TLS handshake may break off for no reason."""
+    return _value(what, question())
 
 
 def _processors(tags: Iterable[str]) -> int:

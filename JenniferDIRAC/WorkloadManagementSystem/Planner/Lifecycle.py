@@ -222,7 +222,7 @@ def assess(vm: VirtualMachine, watch: Watch) -> End:
             Outcome.WORKED, said.code if said else 200, f"It ran {vm.jobs} {'job' if vm.jobs == 1 else 'jobs'}.{text}"
         )
     if said is not None:
-        # HSF codes below 400 are orderly ends (asked, success, no more work); the rest are the VM's, site's, VO's fault.
+        # HSF codes below 400 are orderly ends (asked, success, no more work); the others are faults of VM, site or VO.
         if said.code < 400:
             return End(Outcome.NO_WORK, said.code, f"It ended in good order without a job.{text}")
         return End(Outcome.FIZZLED, said.code, f"It ended with an error before any job.{text}")

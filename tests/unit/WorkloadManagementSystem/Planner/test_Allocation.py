@@ -10,6 +10,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Create,
     Limit,
     Policy,
+    ServerState,
     VMState,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
@@ -133,7 +134,7 @@ def test_every_vm_that_has_not_ended_counts_against_the_limits(state):
 def test_an_intent_counts_against_the_cloud_quota_until_the_cloud_lists_it(state):
     intent, full = vm(state=state, vo="t2k.org"), {"max_instances": 2}
     unlisted = endpoint(cloud=CloudUse(**full, used_instances=1))
-    listed = replace(unlisted, servers=(server(intent),))
+    listed = replace(unlisted, servers=(server(intent, ServerState.BUILDING),))
     assert plan(unlisted, queues=[task_queue()], vms=[intent]).creates == ()
     assert len(plan(listed, queues=[task_queue()], vms=[intent]).creates) == 1
 

@@ -70,6 +70,13 @@ def test_a_bad_end_decided_in_this_cycle_counts_at_once():
     assert len(plan.deletes) == 1 and plan.creates == ()
 
 
+def test_backoff_counts_from_the_decision_and_not_from_the_intent():
+    never_made = vm(state=VMState.PLANNED, minutes=60, missed=2)
+    plan = plan_cycle(snapshot(endpoint(), queues=[task_queue()], vms=[never_made]), POLICY, NOW)
+    assert len(plan.moves) == 1
+    assert plan.creates == () and "300 s more" in plan.unmet[0].detail
+
+
 def test_backoff_is_of_one_vm_type_only():
     other = vm_type(queue="other")
     world = snapshot(

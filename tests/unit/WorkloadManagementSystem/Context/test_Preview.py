@@ -1,0 +1,61 @@
+"""A preview is what a VM gets, without what nobody may see."""
+
+import base64
+import json
+
+import pytest
+import yaml
+
+from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+
+
+def files(preview):
+    return {file["path"]: file["content"] for file in yaml.safe_load(preview)["write_files"]}
+
+
+@pytest.mark.parametrize("name", ["ours", "CLOUD.Here.org/ours"])
+def test_an_endpoint_goes_by_its_ce_or_by_site_and_ce(world, name):
+    assert render_preview(name, "q", "belle").startswith("#cloud-config\n# CLOUD.Here.org/ours/q for belle")
+
+
+def test_a_preview_is_a_cloud_config_with_its_files_in_clear(world):
+    preview = render_preview("ours", "q", "belle")
+    shown = files(preview)
+    assert shown["/opt/jennifer/jennifer-vm"] == PROGRAM.read_text()
+    assert json.loads(shown["/etc/jennifer/vm.json"])["pilot_argv"][-2:] == ["--pilotUUID", "0" * 32]
+    assert yaml.safe_load(preview)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
+
+
+def test_the_proxy_is_masked(world):
+    assert files(render_preview("ours", "q", "belle"))["/etc/jennifer/proxy.pem"] == "<secret>\n"
+
+
+def test_a_template_of_the_users_own_is_shown_too(world, tmp_path):
+    (tmp_path / "mine.j2").write_text(
+        "#cloud-config\nwrite_files:\n- {path: /a, encoding: b64, content: {{ 'x' | b64 | yaml }}}\n"
+        "- {path: /b, content: plain}\n- {path: /c, encoding: base64, content: {{ vm.credential.proxy | b64 }}}\n"
+    )
+    world(cloud={"Template": str(tmp_path / "mine.j2")})
+    preview = render_preview("ours", "q", "belle")
+    assert files(preview) == {"/a": "x", "/b": "plain", "/c": "<secret>\n"}
+    assert base64.b64encode(b"<secret>\n").decode() not in preview
+
+
+def test_an_unknown_endpoint_or_vm_type_is_told_with_the_known_ones(world):
+    with pytest.raises(ContextError, match="our: expected one of CLOUD.Here.org/ours .*did you mean ours"):
+        render_preview("our", "q", "belle")
+    with pytest.raises(ContextError, match="VM type p of CLOUD.Here.org/ours: expected one of q"):
+        render_preview("ours", "p", "belle")
+
+
+def test_a_vo_that_is_not_served_is_told(world):
+    with pytest.raises(ContextError, match=r"\(belle\), found t2k.org"):
+        render_preview("ours", "q", "t2k.org")
+
+
+def test_a_disabled_endpoint_tells_its_problem(world):
+    world(MaxVMs="many")
+    with pytest.raises(ContextError, match="ours is disabled: .*MaxVMs.*many"):
+        render_preview("ours", "q", "belle")

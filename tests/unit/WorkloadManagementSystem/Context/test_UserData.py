@@ -1,0 +1,169 @@
+"""User-data is complete, quoted, small enough, or an error with a name."""
+
+import base64
+import gzip
+import json
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM, _as_yaml, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, ProxyInUserData, VMContext
+
+PROXY = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"
+CONTEXT = VMContext(
+    vm_id="0" * 32,
+    name="jennifer-00000000-" + "0" * 32,
+    site="CLOUD.Here.org",
+    ce="ours",
+    queue="q",
+    vo="belle",
+    pilot_reference="jennifer://ours/1",
+    pilot_stamp="0123abcd",
+    pilot_argv=("-N", "ours", "-o", "/LocalSite/A=two words; $(reboot)"),
+    pilot_env={"PILOT_UUID": "jennifer://ours/1"},
+    pilot_file_urls=("https://dirac.here.org/pilot",),
+    credential=ProxyInUserData(Secret(PROXY)),
+    max_lifetime=timedelta(hours=1),
+    trust_anchors={"0123abcd.0": "-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n"},
+    extra_hosts=("10.0.2.2 dirac.here.org",),
+)
+
+
+def files(user_data):
+    return {
+        file["path"]: (file, gzip.decompress(base64.b64decode(file["content"])).decode())
+        for file in yaml.safe_load(user_data)["write_files"]
+    }
+
+
+def with_template(tmp_path, text):
+    path = tmp_path / "mine.yaml.j2"
+    path.write_text(text)
+    return replace(CONTEXT, template=str(path))
+
+
+def the_error(tmp_path, text):
+    with pytest.raises(ContextError) as caught:
+        render_user_data(with_template(tmp_path, text))
+    return str(caught.value)
+
+
+def test_the_in_vm_program_is_written_and_started():
+    user_data = render_user_data(CONTEXT)
+    file, content = files(user_data)["/opt/jennifer/jennifer-vm"]
+    assert content == PROGRAM.read_text()
+    assert (file["permissions"], file["owner"], file["encoding"]) == ("0755", "root:root", "gz+b64")
+    assert yaml.safe_load(user_data)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
+
+
+def test_the_proxy_is_for_root_alone_and_in_no_other_file():
+    written = files(render_user_data(CONTEXT))
+    file, content = written.pop("/etc/jennifer/proxy.pem")
+    assert content == PROXY
+    assert (file["permissions"], file["owner"]) == ("0600", "root:root")
+    assert all("hunter2" not in content for _, content in written.values())
+
+
+def test_the_settings_hold_what_the_program_needs():
+    file, content = files(render_user_data(CONTEXT))["/etc/jennifer/vm.json"]
+    settings = json.loads(content)
+    assert file["permissions"] == "0600"
+    assert settings["pilot_argv"] == list(CONTEXT.pilot_argv)
+    assert settings["credential"] == {"kind": "proxy-file", "path": "/etc/jennifer/proxy.pem"}
+    assert settings["trust_anchors"] == dict(CONTEXT.trust_anchors)
+    assert settings["max_lifetime"] == 3600
+
+
+def test_cloud_init_sees_its_own_first_line():
+    assert render_user_data(CONTEXT).startswith(b"#cloud-config\n")
+
+
+def test_the_same_context_gives_the_same_bytes():
+    assert render_user_data(CONTEXT) == render_user_data(CONTEXT)
+
+
+def test_too_large_user_data_is_refused_with_both_sizes():
+    size = len(render_user_data(CONTEXT))
+    assert render_user_data(CONTEXT, max_bytes=size)
+    with pytest.raises(ContextError, match=rf"{size} bytes.*{size - 1}"):
+        render_user_data(CONTEXT, max_bytes=size - 1)
+
+
+def test_a_missing_value_is_named_with_template_and_line(tmp_path):
+    error = the_error(tmp_path, "#cloud-config\na: 1\nb: {{ vm.nonsense }}\n")
+    assert "nonsense" in error
+    assert f"{tmp_path}/mine.yaml.j2, line 3" in error
+
+
+def test_a_missing_variable_is_no_empty_string_in_a_condition_either(tmp_path):
+    assert "squid" in the_error(tmp_path, "#cloud-config\na: {% if squid %}1{% endif %}\n")
+
+
+def test_a_mistake_of_syntax_is_told_with_its_line(tmp_path):
+    assert "mine.yaml.j2, line 2" in the_error(tmp_path, "#cloud-config\n{% if %}\n")
+
+
+def test_a_template_cannot_reach_into_python(tmp_path):
+    assert "unsafe" in the_error(tmp_path, "#cloud-config\na: {{ vm.__class__.__init__.__globals__ }}\n")
+
+
+def test_a_filters_error_does_not_quote_the_secret(tmp_path):
+    error = the_error(tmp_path, "#cloud-config\na: {{ vm.credential.proxy | sh }}\n")
+    assert "line 2" in error
+    assert "hunter2" not in error
+
+
+def test_a_secret_printed_by_a_template_stays_one(tmp_path):
+    text = render_user_data(with_template(tmp_path, "#cloud-config\na: '{{ vm.credential.proxy }}'\n"))
+    assert b"<secret>" in text
+    assert b"hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: 1\n", "#cloud-config as the first line"),
+        ("#cloud-config\na: [1\n", "expected YAML"),
+        ("#cloud-config\n- 1\n", "expected a YAML mapping"),
+        ("#cloud-config\n", "expected a YAML mapping"),
+    ],
+)
+def test_what_cloud_init_would_not_take_is_refused(tmp_path, text, told):
+    assert told in the_error(tmp_path, text)
+
+
+def test_an_unknown_template_is_refused_with_the_known_ones():
+    with pytest.raises(ContextError, match="template cloud-int: expected one of cloud-init.*did you mean cloud-init"):
+        render_user_data(replace(CONTEXT, template="cloud-int"))
+    with pytest.raises(ContextError, match="/no/such/file"):
+        render_user_data(replace(CONTEXT, template="/no/such/file"))
+
+
+def test_a_name_is_no_way_out_of_the_templates_directory():
+    with pytest.raises(ContextError, match="expected one of"):
+        render_user_data(replace(CONTEXT, template="../setup"))
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text()
+
+
+@given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
+def test_any_value_survives_the_yaml_filter(value):
+    text = _as_yaml(value)
+    assert "\n" not in text
+    assert yaml.safe_load(f"#cloud-config\na: {text}\n") == {"a": value}
+
+
+def test_shell_words_are_quoted_by_the_filter(tmp_path):
+    path = tmp_path / "mine.yaml.j2"
+    path.write_text("#cloud-config\nruncmd:\n- {{ ('echo ' + vm.site | sh) | yaml }}\n")
+    user_data = render_user_data(replace(CONTEXT, template=str(path), site="a'; reboot"))
+    (command,) = yaml.safe_load(user_data)["runcmd"]
+    assert subprocess.check_output(["sh", "-c", command], text=True) == "a'; reboot\n"
