@@ -1,4 +1,4 @@
-"""Writes ``configuration.md`` from the models that read the Configuration System: ``python docs/make_configuration.py``."""
+"""Writes ``configuration.md`` from the models that read the CS: ``python docs/make_configuration.py``."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _shared_directories(endpoints: Mapping[_CE, EndpointConfig]) -> dict[_CE, Co
             f"{ce.path}/StateDirectory", "a directory that no other endpoint uses", str(config.state_directory)
         )
         for ce, config in endpoints.items()
-        if uses[config.state_directory] > 1
+        if config.state_directory and uses[config.state_directory] > 1
     }
 
 

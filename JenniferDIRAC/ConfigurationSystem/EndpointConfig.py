@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -20,12 +20,14 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Positive,
     StrictModel,
     Text,
+    one_of,
 )
 
 CE_TYPE_PREFIX = "Jennifer"
 QEMU = "JenniferQEMU"
 FAKE = "JenniferFake"
 CE_TYPES = (QEMU, FAKE)
+Acceleration = Literal["auto", "kvm", "tcg"]
 
 # Words of CE and queue sections that other parts of DIRAC read or write; for a cloud they change nothing here.
 DIRAC_CE_WORDS = frozenset(
@@ -114,7 +116,7 @@ class LimitOptions(StrictModel):
 class CESection(SharedOptions, LimitOptions):
     """The options of a CE section whose CEType begins with Jennifer."""
 
-    ce_type: Text = Field(alias="CEType", description="which kind of cloud this is")
+    ce_type: Annotated[str, one_of(*CE_TYPES)] = Field(alias="CEType", description="which kind of cloud this is")
     cloud: Text = Field("", alias="Cloud", description="entry of clouds.yaml on the director's host")
     vos: Names = Field((), alias="VO", description="VOs served. Default: the site's list, else all")
     cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="the site's squid. Default: the VO's")
@@ -124,7 +126,7 @@ class CESection(SharedOptions, LimitOptions):
     state_directory: OptionalPath = Field(
         None, alias="StateDirectory", description="directory of this host for the VMs' disks and consoles"
     )
-    acceleration: Text = Field(
+    acceleration: Annotated[Acceleration, one_of(*get_args(Acceleration))] = Field(
         "auto", alias="Acceleration", description="auto, kvm or tcg. Default: auto, KVM if a boot proves that it works"
     )
     quota_cores: OptionalPositive = Field(
@@ -136,10 +138,6 @@ class CESection(SharedOptions, LimitOptions):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if self.ce_type not in CE_TYPES:
-            raise ConfigError([ConfigProblem("CEType", f"one of {', '.join(CE_TYPES)}", self.ce_type)])
-        if self.acceleration not in ("auto", "kvm", "tcg"):
-            raise ConfigError([ConfigProblem("Acceleration", "auto, kvm or tcg", self.acceleration)])
         if self.ce_type == QEMU:
             for name in ("image_directory", "state_directory"):
                 if getattr(self, name) is None:
@@ -227,7 +225,7 @@ class EndpointConfig(StrictModel):
     cvmfs_proxy: str = ""
     image_directory: Path | None = None
     state_directory: Path | None = None
-    acceleration: str = "auto"
+    acceleration: Acceleration = "auto"
     quota_cores: int | None = None
     quota_ram: int | None = None
     vm_types: tuple[VMTypeConfig, ...]

@@ -8,8 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from lab.dirac.address import host_address, require_free_ports
 from lab.dirac.certificates import make_certificates
@@ -160,6 +163,20 @@ class Lab:
     def start_agent(self, agent: str = f"WorkloadManagement/{_DIRECTOR}", *options: str) -> subprocess.Popen:
         """Start a DIRAC agent as a process of its own (``options`` such as ``-o``, ``MaxCycles=1``)."""
         return self.start(agent.rpartition("/")[2], [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options])
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """End a process of the lab's (``mariadbd``, ``services`` …), and start it again afterwards."""
+        process = psutil.Process(next(process.pid for process in self.processes.alive() if process.name == name))
+        command = process.cmdline()
+        listening = [one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+        self.processes.stop([name])
+        try:
+            yield
+        finally:
+            self.start(name, command)
+            for port in listening:
+                self.wait_for_port(name, port)
 
     def wait_for_port(self, name: str, port: int) -> None:
         """:raises LabError: the process ended, or does not listen in time; with the end of its log"""

@@ -8,6 +8,7 @@
 # CACHE is ~/.cache/jenniferdirac/image unless given. Needs root; mmdebstrap qemu-utils e2fsprogs lz4 zstd xz-utils
 # python3-venv; and what compiles M2Crypto and mysqlclient: gcc swig pkg-config python3-dev libssl-dev libmariadb-dev.
 set -euo pipefail
+umask 022
 here=$(dirname "$(readlink -f "$0")")
 python=$(command -v "${PYTHON:-python3}")
 
@@ -81,6 +82,8 @@ echo 'import gc; gc.set_threshold(100_000, 20, 20)' >"$(echo "$root"/opt/dirac/l
 
 say 'settings'
 cp -a --no-preserve=ownership "$here/files/." "$root/"
+# Whatever umask the clone was made with, every user of the guest reads these.
+(cd "$here/files" && find . -not -type l -print0) | (cd "$root" && xargs -0 chmod u+rw,go=rX)
 for path in "${PATHS_REMOVED[@]}"; do rm -r "$root$path"; done
 chroot "$root" useradd --create-home --shell /bin/bash dirac
 for unit in "${UNITS_OFF[@]}"; do ln -sfn /dev/null "$root/etc/systemd/system/$unit"; done

@@ -329,20 +329,23 @@ def _create_disk(disk: Path, image: Path, flavor: Flavor) -> None:
 
 
 def _command(directory: Path, record: _Record, image: Path, accelerator: Literal["kvm", "tcg"]) -> list[str]:
-    """QEMU's command line. Comments give what was measured with TCG, where a guest is slowest."""
     command = [
         QEMU,
+        # First, because it is what ``_server_id_of`` looks for.
         *("-uuid", directory.name),
         *("-name", record.name),
         *("-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi,tb-size=512"),
+        # Without KVM no CPU model is faster than another (Python's imports within 10 %); max has all that TCG can do.
         *("-cpu", "host" if accelerator == "kvm" else "max"),
         *("-machine", "q35"),
         *("-smp", str(record.cores)),
         *("-m", str(record.ram_mib)),
         *("-nodefaults", "-display", "none", "-no-user-config", "-no-reboot", "-daemonize"),
-        # The overlay dies with its server, so nothing is lost by never waiting for the host's disk.
-        *("-drive", f"file={_escaped(directory / 'disk.qcow2')},format=qcow2,if=virtio,cache=unsafe,discard=unmap"),
+        # The overlay dies with its server, so nothing is lost by never waiting for the host's disk. Where that is
+        # full, the guest gets an error: by default it would be paused for ever.
+        *("-drive", f"file={_escaped(directory / 'disk.qcow2')},format=qcow2,if=virtio,cache=unsafe,werror=report"),
         *("-drive", f"file={_escaped(directory / 'seed.iso')},format=raw,if=virtio,readonly=on"),
+        # QEMU would announce an IPv6 network that leads nowhere on most hosts.
         *("-nic", "user,model=virtio-net-pci,ipv6=off"),
         *("-device", "virtio-rng-pci"),
         *("-chardev", f"file,id=console,path={_escaped(directory / 'console.log')}", "-serial", "chardev:console"),

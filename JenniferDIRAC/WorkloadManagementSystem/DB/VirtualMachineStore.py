@@ -320,6 +320,12 @@ class VirtualMachineStore:
         """All VMs that have not ended, oldest first."""
         return self._records(select(_VM).where(_VM.state.in_(LIVE_STATES)).order_by(_VM.created_at, _VM.vm_id))
 
+    def ended(self, vm_ids: Collection[str]) -> tuple[VMRecord, ...]:
+        """Those of these VMs that have ended."""
+        if not vm_ids:
+            return ()
+        return self._records(select(_VM).where(_VM.vm_id.in_(vm_ids), _VM.state == VMState.ENDED))
+
     def get(self, vm: str) -> VMRecord:
         """The VM of that id, unique beginning of an id (6 digits or more), or pilot reference.
 

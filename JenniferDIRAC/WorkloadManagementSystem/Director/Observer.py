@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
@@ -34,6 +34,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 
+# So long after its back-off a VM type whose last VM ended badly gets one probe at a time.
+_HEALTH_WINDOW = timedelta(days=1)
 _MAY_SPEAK = (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING)
 
 
@@ -81,6 +83,7 @@ class Observer:
         configured = tuple(configured)
         records = self._store.live()
         seen = self._look(records, configured)
+        records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
         offerings = {
             VMTypeKey(config.site, config.ce, queue): offering
             for config in configured
@@ -95,7 +98,7 @@ class Observer:
             ),
             task_queues=self._task_queues(configured, offerings),
             vms=tuple(self._vm(record, seen.get(record.endpoint), facts, now) for record in records),
-            recent_ends=self._recent_ends(now - policy.backoff),
+            recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
@@ -135,6 +138,19 @@ class Observer:
                 self._warn(f"{key}: its servers could not be listed, so none of its records changes: {result}")
         return seen
 
+    def _ended_but_listed(
+        self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, live: set[str]
+    ) -> tuple[VMRecord, ...]:
+        """Records that have ended and whose server the cloud lists: one that was made too late to be believed in."""
+        listed = {
+            server.identity.vm
+            for look in seen.values()
+            if isinstance(look, Observation)
+            for server in look.servers
+            if server.identity is not None and server.identity.installation == installation
+        }
+        return self._store.ended(listed - live)
+
     def _pilot_facts(self, records) -> dict[str, PilotFacts] | None:
         """What DIRAC knows of the VMs' pilots; None when it could not be asked."""
         try:
@@ -171,8 +187,6 @@ class Observer:
         news = Facts()
         if jobs > record.jobs:
             news |= {"jobs": jobs, "matched_at": now}
-        if pilot and pilot.state is PilotState.FINISHED and record.pilot_finished_at is None:
-            news["pilot_finished_at"] = now
         console = seen.consoles.get(record.vm_id) if isinstance(seen, Observation) else None
         if console:
             report = parse_console(console, record.vm_id)
@@ -182,6 +196,9 @@ class Observer:
                 said = report.said
                 news |= {"said_code": said.code, "said_reason": said.reason}
                 news["console_tail"] = console[-CONSOLE_TAIL_BYTES:]
+        finished_at = record.pilot_finished_at
+        if finished_at is None and (said is not None or (pilot and pilot.state is PilotState.FINISHED)):
+            finished_at = news["pilot_finished_at"] = now
         if news:
             self._store.note(record.vm_id, **news)
         return VirtualMachine(
@@ -197,7 +214,7 @@ class Observer:
             missed=self._strikes(record.vm_id, seen),
             spoke=spoke,
             pilot=pilot.state if pilot else PilotState.UNKNOWN,
-            pilot_finished_at=record.pilot_finished_at or news.get("pilot_finished_at"),
+            pilot_finished_at=finished_at,
             jobs=jobs,
             said=said,
             outcome=record.outcome,

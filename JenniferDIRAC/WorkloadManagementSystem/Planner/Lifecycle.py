@@ -163,7 +163,7 @@ def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
 def _overdue(vm: VirtualMachine, watch: Watch) -> End | None:
     """It has been there for too long, whatever it does."""
     finished, policy = vm.pilot_finished_at, watch.policy
-    if vm.pilot is PilotState.FINISHED and finished is not None and watch.longer(finished, policy.poweroff_timeout):
+    if finished is not None and watch.longer(finished, policy.poweroff_timeout):
         end = assess(vm, watch)
         late = f"It did not switch itself off within {_minutes(policy.poweroff_timeout)} of its pilot's end."
         return replace(end, reason=f"{late} {end.reason}")

@@ -196,7 +196,8 @@ class VirtualMachine:
     """A VM's record, with what this cycle saw of it.
 
     ``missed`` counts the complete listings in a row, this one included, that did not hold its server.
-    ``spoke`` is true once its first word was seen. ``pilot_finished_at`` is when its pilot was first seen finished.
+    ``spoke`` is true once its first word was seen. ``pilot_finished_at`` is when its pilot
+    was first seen finished, or the VM first said its end.
     ``jobs`` are the jobs its pilot ever matched. ``task_queue`` is the queue it was started for. ``outcome``,
     ``outcome_reason`` and ``outcome_code`` are set as soon as its end was decided (state Deleting).
     """

@@ -30,6 +30,8 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
 
 SECRET = b"#!/bin/sh\n# a secret of the pilot\n"
+# A comma has a meaning in QEMU's options.
+STATE = "my,state"
 SMALL = Flavor("small", "small", 1, 64)
 
 
@@ -63,7 +65,7 @@ def images(tmp_path) -> Path:
 
 @pytest.fixture
 def cloud(tmp_path, images):
-    endpoint = QEMUEndpoint("here", tmp_path / "state", images, acceleration="tcg", max_cores=4, max_ram_mib=256)
+    endpoint = QEMUEndpoint("here", tmp_path / STATE, images, acceleration="tcg", max_cores=4, max_ram_mib=256)
     yield endpoint
     for server in endpoint.list_servers():
         endpoint.delete_server(server.id)
@@ -138,7 +140,7 @@ def test_a_deleted_server_leaves_neither_process_nor_file_and_may_be_deleted_aga
     cloud.delete_server(goes.id)
     cloud.delete_server(str(uuid.uuid4()))
     cloud.delete_server("../images")
-    assert os.listdir(tmp_path / "state") == [keeps.id]
+    assert os.listdir(tmp_path / STATE) == [keeps.id]
     assert [(server.id, server.status) for server in cloud.list_servers()] == [(keeps.id, ServerStatus.ACTIVE)]
     with pytest.raises(ServerNotFound):
         cloud.console_log(goes.id)
@@ -151,7 +153,7 @@ def test_two_may_delete_one_server_while_a_third_lists(cloud, tmp_path):
         listing = threads.submit(lambda: [cloud.list_servers() for _ in range(20)])
     assert [delete.result() for delete in deletes] == [None, None]
     assert listing.exception() is None
-    assert os.listdir(tmp_path / "state") == []
+    assert os.listdir(tmp_path / STATE) == []
 
 
 def test_a_server_that_starts_during_a_listing_does_not_look_stopped(cloud, monkeypatch):
@@ -170,8 +172,9 @@ def test_a_server_that_starts_during_a_listing_does_not_look_stopped(cloud, monk
 
 def test_deletion_spares_a_process_that_only_mentions_the_server(cloud, tmp_path):
     server = cloud.create_server(request_for())
-    console = tmp_path / "state" / server.id / "console.log"
-    with subprocess.Popen(["tail", "-f", "-s", "60", console], stdout=subprocess.DEVNULL) as reader:
+    console = tmp_path / STATE / server.id / "console.log"
+    with subprocess.Popen(["tail", "-f", "-s", "60", console], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline() == b"here I am\n"
         cloud.delete_server(server.id)
         spared = reader.poll() is None
         reader.kill()
@@ -200,7 +203,7 @@ def test_a_server_outlives_the_killed_director_and_is_found_by_its_name(cloud, t
     server = cloud.find_server(request.identity.name)
     assert (server.status, server.identity) == (ServerStatus.ACTIVE, request.identity)
     cloud.delete_server(server.id)
-    assert os.listdir(tmp_path / "state") == []
+    assert os.listdir(tmp_path / STATE) == []
 
 
 @pytest.mark.parametrize("program", ["qemu-img", "xorriso", "qemu-system-x86_64"])
@@ -216,11 +219,11 @@ def test_a_create_cut_short_is_found_by_its_name_and_deleted(cloud, tmp_path, mo
     assert server.status is ServerStatus.ERROR
     assert "interrupted" in server.fault
     cloud.delete_server(server.id)
-    assert os.listdir(tmp_path / "state") == []
+    assert os.listdir(tmp_path / STATE) == []
 
 
 def test_what_a_crash_left_half_deleted_is_swept_by_a_later_create(cloud, tmp_path):
-    old, young = tmp_path / "state/.rubbish-1", tmp_path / "state/.rubbish-2"
+    old, young = tmp_path / STATE / ".rubbish-1", tmp_path / STATE / ".rubbish-2"
     for path in (old, young):
         path.mkdir(parents=True)
         (path / "disk.qcow2").touch()
@@ -232,7 +235,7 @@ def test_what_a_crash_left_half_deleted_is_swept_by_a_later_create(cloud, tmp_pa
 
 def test_a_listing_that_cannot_be_whole_is_refused(cloud, tmp_path):
     server = cloud.create_server(request_for())
-    (tmp_path / "state" / server.id / "server.json").write_text("{")
+    (tmp_path / STATE / server.id / "server.json").write_text("{")
     with pytest.raises(Unreachable, match=server.id):
         cloud.list_servers()
     cloud.delete_server(server.id)
@@ -311,7 +314,7 @@ def test_what_qemu_says_when_it_does_not_start_reaches_the_operator(cloud, image
     (images / "stays.vmlinuz").write_text("no kernel")
     with pytest.raises(Rejected, match="qemu-system-x86_64 failed with status 1: qemu: invalid kernel header"):
         cloud.create_server(request_for())
-    assert os.listdir(tmp_path / "state") == []
+    assert os.listdir(tmp_path / STATE) == []
 
 
 def test_user_data_too_large_for_the_seed_drive_is_refused(cloud):
@@ -323,7 +326,7 @@ def test_user_data_too_large_for_the_seed_drive_is_refused(cloud):
 @pytest.mark.parametrize("size", ["8k", "100k", "300k"])
 def test_a_full_disk_is_no_capacity_and_nothing_is_left(images, tmp_path, size):
     """A real full disk in a mount namespace: record, overlay and seed drive run out of it in turn."""
-    state = tmp_path / "state"
+    state = tmp_path / STATE
     state.mkdir()
     text = f"""
 import os
@@ -349,7 +352,7 @@ except CloudError as error:
 def test_user_data_is_on_the_seed_drive_and_only_the_owner_can_read_it(cloud, tmp_path):
     request = request_for()
     server = cloud.create_server(request)
-    directory = tmp_path / "state" / server.id
+    directory = tmp_path / STATE / server.id
     assert (directory.stat().st_mode & 0o777, (directory / "seed.iso").stat().st_mode & 0o777) == (0o700, 0o600)
     seen = tmp_path / "seen"
     extract = ["xorriso", "-osirrox", "on", "-indev", directory / "seed.iso", "-extract", "/", seen]
@@ -365,7 +368,7 @@ def test_user_data_is_on_the_seed_drive_and_only_the_owner_can_read_it(cloud, tm
 def test_a_flavor_with_a_disk_gets_that_size(cloud, tmp_path):
     server = cloud.create_server(request_for(flavor=Flavor("disk", "disk", 1, 64, disk_gib=2)))
     shown = subprocess.run(
-        ["qemu-img", "info", "-U", tmp_path / "state" / server.id / "disk.qcow2"], capture_output=True, text=True
+        ["qemu-img", "info", "-U", tmp_path / STATE / server.id / "disk.qcow2"], capture_output=True, text=True
     ).stdout
     assert "virtual size: 2 GiB" in shown
 

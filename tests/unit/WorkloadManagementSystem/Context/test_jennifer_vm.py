@@ -29,14 +29,20 @@ USER = "nobody" if os.geteuid() == 0 else getpass.getuser()
 PYTHON = shutil.which("python3", path=os.defpath) or sys.executable
 # What the program is in a VM, but for the power switch and for pauses, which it only tells.
 DRIVER = """
-import os, sys
+import os, signal, sys
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
 import jennifer_vm
 root = sys.argv[2]
+
+def power_off():
+    # The host may lose patience just now; that must not keep the machine up.
+    os.kill(os.getpid(), signal.SIGTERM)
+    open(root + "/powered-off", "w").close()
+
 jennifer_vm.main(
     root + "/etc/jennifer/vm.json",
     root,
-    power_off=lambda: open(root + "/powered-off", "w").close(),
+    power_off=power_off,
     pause=lambda seconds: print("pause", seconds, flush=True),
 )
 """
@@ -222,6 +228,14 @@ def test_a_pilot_cannot_speak_for_the_vm(vm, server):
     server.publish(f"print('''ERROR {forged}\\nERROR \\n{forged}''')\n" + NORMAL_END)
     vm.live()
     assert vm.said.code == 200
+    lines = vm.console.read_text().splitlines()
+    assert sum(line.count("@jennifer") for line in lines) == sum(line.startswith("@jennifer") for line in lines)
+
+
+def test_the_last_words_count_though_their_line_has_no_end(vm, server):
+    server.publish("import sys\nsys.stdout.write('ERROR: last words')\nsys.exit(1)\n")
+    vm.live()
+    assert vm.said.reason.endswith("ERROR: last words")
 
 
 def test_a_child_that_outlives_the_pilot_does_not_keep_the_vm_up(vm, server):

@@ -299,3 +299,44 @@ def test_a_server_in_error_is_deleted_and_its_fault_is_the_reason():
     assert world.cloud.list_servers()[0].status is ServerStatus.ERROR
     world.cycle()
     assert "No valid host was found" in world.the_vm().outcome_reason
+
+
+def test_a_server_that_appears_after_its_intent_was_given_up_is_deleted():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_MADE)
+    world.cloud.faults.next(Call.LIST, None)
+    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=20)
+    world.wait_for_jobs(1)
+    world.cycle()
+    world.wait_for_jobs(0)
+    for _ in range(20):
+        world.cycle()
+    assert world.the_vm().state is VMState.ENDED
+    assert len(world.cloud._servers()) == 1
+    world.cycle()
+    assert world.cloud._servers() == ()
+
+
+def test_after_a_back_off_there_is_one_probe_and_no_more():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.DIES_AT_ONCE, times=9)
+    world.wait_for_jobs(5)
+    world.cycle(60)
+    for _ in range(50):
+        world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 6
+
+
+def test_a_vm_that_said_its_end_and_stays_up_is_deleted():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.cloud.write_console(world.the_vm().server_id, end_word(world.the_vm().vm_id, 300, "nothing to do"))
+    world.cycle(60)
+    assert len(world.cloud.list_servers()) == 1
+    world.cycle(world.policy.poweroff_timeout.total_seconds())
+    world.cycle()
+    assert world.cloud.list_servers() == ()
+    assert world.the_vm().outcome is Outcome.NO_WORK

@@ -1,0 +1,319 @@
+"""The CloudDirector in a real DIRAC, with the embedded cloud: servers are real QEMU processes on a blank disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from lab.dirac import jobs
+from lab.dirac.answers import ask
+
+SITES = {"CLOUD.GRIF.fr", "VCYCLE.Napoli.it"}
+
+
+@pytest.fixture
+def blank_image(dirac):
+    """A disk that boots nothing: enough for everything that a director can see from outside."""
+    dirac.images.mkdir(parents=True, exist_ok=True)
+    image = dirac.images / "blank.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
+    yield image
+    image.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def cs(dirac):
+    """``cs(path=value, …)`` changes options of the Configuration System; they are put back afterwards."""
+    from DIRAC import gConfig
+    from DIRAC.ConfigurationSystem.Client.CSAPI import CSAPI
+
+    before: dict[str, str | None] = {}
+
+    def set_options(options, remember=True):
+        api = CSAPI()
+        for path, value in options.items():
+            if remember and path not in before:
+                before[path] = gConfig.getValue(path) or None
+            result = api.modifyValue(path, value) if gConfig.getValue(path) else api.setOption(path, value)
+            assert value is None or result["OK"], result
+            if value is None:
+                api.delOption(path)
+        assert api.commit()["OK"]
+        gConfig.forceRefresh(fromMaster=True)
+
+    yield set_options
+    set_options(before, remember=False)
+
+
+@pytest.fixture
+def director(dirac, blank_image, cs):
+    """A director in this process, on the real services, whose VMs boot the blank disk."""
+    cs(
+        {
+            f"/Resources/Sites/{site.split('.')[0]}/{site}/CEs/{ce}/Queues/el-1core/Image": "name:blank"
+            for site, ce in (("CLOUD.GRIF.fr", "grif-qemu"), ("VCYCLE.Napoli.it", "napoli-qemu"))
+        }
+    )
+    return new_director()
+
+
+def new_director():
+    from datetime import UTC, datetime
+
+    from DIRAC import gLogger
+
+    from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
+    from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices
+    from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
+
+    return Director(VirtualMachineDB().store, DiracServices(), gLogger, now=lambda: datetime.now(UTC))
+
+
+def store():
+    from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
+
+    return VirtualMachineDB().store
+
+
+def submit(*vos: str) -> list[int]:
+    ids = [jobs.submit(vo, "#!/bin/sh\ntrue\n") for vo in vos]
+    jobs.wait_for(ids, {"Waiting"}, 30)
+    return ids
+
+
+def servers(lab) -> list:
+    from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
+
+    return [
+        server
+        for state in (lab.root / "qemu").iterdir()
+        for server in QEMUEndpoint(state.name, state, lab.images).list_servers()
+    ]
+
+
+def pilots() -> dict:
+    from DIRAC.WorkloadManagementSystem.Client.PilotManagerClient import PilotManagerClient
+
+    references = [record.pilot_reference for record in store().select()]
+    return ask(PilotManagerClient().getPilotInfo, references) if references else {}
+
+
+def test_without_jobs_there_are_no_vms(dirac, director):
+    director.cycle()
+    assert servers(dirac) == []
+    assert all(report.wanted_cores == 0 for report in store().reports())
+
+
+def test_each_vo_gets_one_vm_with_a_registered_pilot_and_no_more_in_the_next_cycles(dirac, director):
+    submit("belle", "t2k.org", "hyperk.org")
+    for _ in range(3):
+        director.cycle()
+    records = store().select()
+    assert sorted(record.vo for record in records) == ["belle", "hyperk.org", "t2k.org"]
+    assert {record.vm_type.site for record in records} == SITES
+    assert sorted(server.name[-32:] for server in servers(dirac)) == sorted(record.vm_id for record in records)
+    info = pilots()
+    for record in records:
+        pilot = info[record.pilot_reference]
+        assert (pilot["PilotStamp"], pilot["VO"], pilot["GridSite"]) == (
+            record.pilot_stamp,
+            record.vo,
+            record.vm_type.site,
+        )
+
+
+def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director):
+    from datetime import datetime, timedelta
+
+    from DIRAC.ResourceStatusSystem.Client.ResourceStatusClient import ResourceStatusClient
+    from DIRAC.ResourceStatusSystem.Client.SiteStatus import SiteStatus
+
+    def set_status(status):
+        now = datetime.utcnow()
+        ask(
+            lambda: ResourceStatusClient().modifyStatusElement(
+                "Site", "Status", "CLOUD.GRIF.fr", "all", status, "Site", "test", now, now, "test", now + timedelta(1)
+            )
+        )
+        SiteStatus().rssFlag = True
+
+    set_status("Banned")
+    try:
+        submit("belle", "belle")
+        director.cycle()
+        assert {record.vm_type.site for record in store().select()} == {"VCYCLE.Napoli.it"}
+    finally:
+        set_status("Active")
+
+
+def test_a_vo_without_a_pilot_credential_is_refused_alone_and_by_name(dirac, director, cs):
+    cs({"/Operations/t2k.org/Pilot/GenericPilotUser": "nobody"})
+    submit("belle", "t2k.org")
+    director.cycle()
+    assert [record.vo for record in store().select()] == ["belle"]
+    problems = {report.vo: report.problem for report in store().reports() if report.site == "CLOUD.GRIF.fr"}
+    assert "t2k.org" in problems["t2k.org"]
+    assert problems["belle"] == ""
+
+
+def test_a_broken_option_disables_its_endpoint_only_and_is_named(dirac, director, cs):
+    cs({"/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/grif-qemu/MaxVMs": "many"})
+    submit("belle", "t2k.org")
+    director.cycle()
+    assert {record.vm_type.site for record in store().select()} == {"VCYCLE.Napoli.it"}
+    (problem,) = {report.problem for report in store().reports() if report.site == "CLOUD.GRIF.fr"}
+    assert "/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/grif-qemu/MaxVMs" in problem
+    assert "many" in problem
+
+
+def test_a_director_killed_between_create_and_record_doubles_nothing(dirac, director):
+    """The process dies by SIGKILL as soon as the cloud has made the server; a new one adopts it."""
+    submit("belle")
+    dying = textwrap.dedent("""
+        import os, signal
+        from lab.dirac import Lab
+        lab = Lab(os.environ["LAB_ROOT"], port_offset=int(os.environ["LAB_OFFSET"]))
+        lab.activate()
+        from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
+        create = QEMUEndpoint.create_server
+        def die(self, request):
+            create(self, request)
+            os.kill(os.getpid(), signal.SIGKILL)
+        QEMUEndpoint.create_server = die
+        from tests.lab.test_director import new_director
+        new_director().cycle()
+    """)
+    environment = dirac.environment(LAB_ROOT=str(dirac.root), LAB_OFFSET=str(dirac.ports.offset))
+    died = subprocess.run(
+        [sys.executable, "-c", dying], env=environment, cwd=dirac.root, capture_output=True, text=True
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    (record,) = store().select()
+    assert (record.state.value, record.server_id, len(servers(dirac))) == ("Planned", "", 1)
+
+    for _ in range(3):
+        director.cycle()
+    (record,) = store().select()
+    (server,) = servers(dirac)
+    assert (record.server_id, record.state.value) == (server.id, "Booting")
+    assert list(pilots()) == [record.pilot_reference]
+
+
+def test_a_vm_killed_from_outside_is_vanished_and_its_job_is_rescheduled_by_dirac(dirac, director, cs):
+    """The payload is matched and reported as running; then the machine is gone, disk and all."""
+    from DIRAC.Core.Base.AgentReactor import AgentReactor
+    from DIRAC.WorkloadManagementSystem.Client.JobStateUpdateClient import JobStateUpdateClient
+    from DIRAC.WorkloadManagementSystem.DB.PilotAgentsDB import PilotAgentsDB
+
+    (job,) = submit("belle")
+    director.cycle()
+    director.cycle()
+    (record,) = store().select()
+    match_job(record, job)
+    update = JobStateUpdateClient()
+    ask(update.setJobStatus, job, "Matched", "Matched", "test")
+    ask(update.setJobStatus, job, "Running", "Application", "test")
+    ask(update.setJobParameter, job, "Pilot_Reference", record.pilot_reference)
+    director.cycle()
+    assert (store().get(record.vm_id).jobs, store().get(record.vm_id).state.value) == (1, "Running")
+
+    from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
+
+    for state in (dirac.root / "qemu").iterdir():
+        QEMUEndpoint(state.name, state, dirac.images).delete_server(
+            record.server_id or store().get(record.vm_id).server_id
+        )
+    director.cycle()
+    assert store().get(record.vm_id).state.value == "Running"
+    director.cycle()
+    assert store().get(record.vm_id).outcome.value == "Vanished"
+    info = PilotAgentsDB().getPilotInfo(record.pilot_reference)["Value"]
+    assert info[record.pilot_reference]["Status"] == "Aborted"
+
+    section = "/Systems/WorkloadManagement/Agents/StalledJobAgent"
+    cs(
+        {
+            f"{section}/StalledTimeHours": "0",
+            f"{section}/FailedTimeHours": "0",
+            f"{section}/StalledJobsToRescheduleSites": record.vm_type.site,
+            f"{section}/Enable": "True",
+        }
+    )
+    for _ in range(20):
+        AgentReactor("WorkloadManagement/StalledJobAgent").runNumCycles("WorkloadManagement/StalledJobAgent", 1)
+        if jobs.states([job])[job].status not in ("Running", "Stalled"):
+            break
+        time.sleep(0.5)
+    assert jobs.states([job])[job].status in ("Rescheduled", "Received", "Checking", "Waiting")
+
+
+def match_job(record, job) -> None:
+    """What the Matcher does for a pilot that takes this job."""
+    from DIRAC.WorkloadManagementSystem.DB.PilotAgentsDB import PilotAgentsDB
+    from DIRAC.WorkloadManagementSystem.DB.TaskQueueDB import TaskQueueDB
+
+    pilot_db = PilotAgentsDB()
+    assert pilot_db.setPilotStatus(record.pilot_reference, "Running")["OK"]
+    assert pilot_db.setJobForPilot(job, record.pilot_reference, record.vm_type.site)["OK"]
+    assert TaskQueueDB().deleteJob(job)["OK"]
+
+
+def test_mariadb_away_in_mid_cycle_costs_a_cycle_and_loses_nothing(dirac, director):
+    from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+
+    submit("belle")
+    director.cycle()
+    before = [(record.vm_id, record.server_id) for record in store().select()]
+    with dirac.away("mariadbd"), pytest.raises(StoreUnavailable):
+        director.cycle()
+    director.cycle()
+    assert [(record.vm_id, record.server_id) for record in store().select()] == before
+    assert [server.id for server in servers(dirac)] == [server_id for _, server_id in before]
+
+
+def test_while_the_services_are_away_nothing_starts_and_afterwards_everything_goes_on(dirac, director):
+    submit("belle")
+    with dirac.away("services"):
+        director.cycle()
+        assert servers(dirac) == []
+    director.cycle()
+    assert len(servers(dirac)) == 1
+
+
+def test_the_agent_runs_as_a_process_and_its_log_has_a_line_for_each_endpoint_and_vo(dirac, director):
+    submit("t2k.org")
+    agent = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "dirac-agent"), "WorkloadManagement/CloudDirector"]
+        + ["-o", "MaxCycles=1", "-o", "LogLevel=INFO"],
+        env=dirac.environment(),
+        cwd=dirac.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert agent.returncode == 0, agent.stdout + agent.stderr
+    log = agent.stdout + agent.stderr
+    for site in SITES:
+        for vo in ("belle", "t2k.org", "hyperk.org"):
+            assert sum(site in line and f" {vo}: " in line for line in log.splitlines()) == 1
+    assert len(servers(dirac)) == 1
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"/DIRAC/VirtualOrganization": "belle"}, "/DIRAC/VirtualOrganization"),
+        ({"/Systems/WorkloadManagement/Agents/CloudDirector/VO": "belle, nowhere"}, "nowhere"),
+        ({"/Systems/WorkloadManagement/Agents/CloudDirector/MaxBooting": "-1"}, "CloudDirector/MaxBooting"),
+    ],
+)
+def test_a_broken_setup_is_refused_at_the_start_with_its_reason(dirac, director, cs, options, words):
+    from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
+
+    cs(options)
+    with pytest.raises(RefusedToStart, match=words):
+        director.check_setup()
