@@ -21,7 +21,7 @@ DIRAC_VERSION=$("$python" -c 'from importlib.metadata import version; print(vers
   fail "no DIRAC in the environment of $python: set PYTHON to the python of one that has it"
 . "$here/contents.sh"
 
-key=$({ cd "$here" && find . -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum
+key=$({ cd "$here" && find . -type f -not -path '*/__pycache__/*' -not -name __init__.py | LC_ALL=C sort | xargs sha256sum
         find . -type l -printf '%p %l\n' | LC_ALL=C sort
         echo "$SUITE $DIRAC_VERSION"; } | sha256sum | cut -c1-16)
 cache=$(realpath -m "${1:-${XDG_CACHE_HOME:-$HOME/.cache}/jenniferdirac/image}")
@@ -76,9 +76,6 @@ uv=("$(dirname "$python")/uv")
   --override "$work/overrides" --constraint "$work/constraints" "${PYTHON_PACKAGES[@]}"
 grep -rlIF "#!$root/opt/dirac" "$root/opt/dirac/bin" | xargs sed -i "1s|^#!$root|#!|"
 sed -i "s|$root||g" "$root/opt/dirac/pyvenv.cfg" "$root"/opt/dirac/bin/[aA]ctivate*
-
-# A quarter of the time of every import goes into collecting garbage that is none.
-echo 'import gc; gc.set_threshold(100_000, 20, 20)' >"$(echo "$root"/opt/dirac/lib/python3.*/site-packages)/fewer_collections.pth"
 
 say 'settings'
 cp -a --no-preserve=ownership "$here/files/." "$root/"

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 from lab.dirac import jobs
 from lab.dirac.answers import ask
+from lab.dirac.director import new_director
 
 SITES = {"CLOUD.GRIF.fr", "VCYCLE.Napoli.it"}
 
@@ -59,18 +59,6 @@ def director(dirac, blank_image, cs):
         }
     )
     return new_director()
-
-
-def new_director():
-    from datetime import UTC, datetime
-
-    from DIRAC import gLogger
-
-    from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
-    from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices
-    from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
-
-    return Director(VirtualMachineDB().store, DiracServices(), gLogger, now=lambda: datetime.now(UTC))
 
 
 def store():
@@ -139,7 +127,7 @@ def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director):
                 "Site", "Status", "CLOUD.GRIF.fr", "all", status, "Site", "test", now, now, "test", now + timedelta(1)
             )
         )
-        SiteStatus().rssFlag = True
+        SiteStatus().rssCache.refreshCache()  # else this process believes what it heard up to 2 minutes ago
 
     set_status("Banned")
     try:
@@ -184,7 +172,7 @@ def test_a_director_killed_between_create_and_record_doubles_nothing(dirac, dire
             create(self, request)
             os.kill(os.getpid(), signal.SIGKILL)
         QEMUEndpoint.create_server = die
-        from tests.lab.test_director import new_director
+        from lab.dirac.director import new_director
         new_director().cycle()
     """)
     environment = dirac.environment(LAB_ROOT=str(dirac.root), LAB_OFFSET=str(dirac.ports.offset))
@@ -203,9 +191,8 @@ def test_a_director_killed_between_create_and_record_doubles_nothing(dirac, dire
     assert list(pilots()) == [record.pilot_reference]
 
 
-def test_a_vm_killed_from_outside_is_vanished_and_its_job_is_rescheduled_by_dirac(dirac, director, cs):
+def test_a_vm_killed_from_outside_has_vanished_and_its_job_is_rescheduled_by_dirac(dirac, director, cs):
     """The payload is matched and reported as running; then the machine is gone, disk and all."""
-    from DIRAC.Core.Base.AgentReactor import AgentReactor
     from DIRAC.WorkloadManagementSystem.Client.JobStateUpdateClient import JobStateUpdateClient
     from DIRAC.WorkloadManagementSystem.DB.PilotAgentsDB import PilotAgentsDB
 
@@ -213,11 +200,11 @@ def test_a_vm_killed_from_outside_is_vanished_and_its_job_is_rescheduled_by_dira
     director.cycle()
     director.cycle()
     (record,) = store().select()
-    match_job(record, job)
+    assert match_job(dirac, record) == job
     update = JobStateUpdateClient()
-    ask(update.setJobStatus, job, "Matched", "Matched", "test")
     ask(update.setJobStatus, job, "Running", "Application", "test")
     ask(update.setJobParameter, job, "Pilot_Reference", record.pilot_reference)
+    ask(update.sendHeartBeat, job, {}, {})
     director.cycle()
     assert (store().get(record.vm_id).jobs, store().get(record.vm_id).state.value) == (1, "Running")
 
@@ -234,32 +221,56 @@ def test_a_vm_killed_from_outside_is_vanished_and_its_job_is_rescheduled_by_dira
     info = PilotAgentsDB().getPilotInfo(record.pilot_reference)["Value"]
     assert info[record.pilot_reference]["Status"] == "Aborted"
 
-    section = "/Systems/WorkloadManagement/Agents/StalledJobAgent"
+    agent = "/Systems/WorkloadManagement/Agents/StalledJobAgent"
     cs(
         {
-            f"{section}/StalledTimeHours": "0",
-            f"{section}/FailedTimeHours": "0",
-            f"{section}/StalledJobsToRescheduleSites": record.vm_type.site,
-            f"{section}/Enable": "True",
+            # a job is stalled after half a cycle of its wrapper's watchdog
+            "/Systems/WorkloadManagement/JobWrapper/CheckingTime": "1",
+            "/Systems/WorkloadManagement/JobWrapper/MinCheckingTime": "1",
+            f"{agent}/StalledTimeHours": "0",
+            f"{agent}/FailedTimeHours": "0",
+            f"{agent}/StalledJobsToRescheduleSites": record.vm_type.site,
         }
     )
-    for _ in range(20):
-        AgentReactor("WorkloadManagement/StalledJobAgent").runNumCycles("WorkloadManagement/StalledJobAgent", 1)
-        if jobs.states([job])[job].status not in ("Running", "Stalled"):
-            break
-        time.sleep(0.5)
-    assert jobs.states([job])[job].status in ("Rescheduled", "Received", "Checking", "Waiting")
+    for _ in range(3):  # one cycle finds it stalled, another sees to it
+        run_agent(dirac, "StalledJobAgent")
+    assert "Rescheduled" in [event.state.status for event in jobs.history(job)]
 
 
-def match_job(record, job) -> None:
-    """What the Matcher does for a pilot that takes this job."""
-    from DIRAC.WorkloadManagementSystem.DB.PilotAgentsDB import PilotAgentsDB
-    from DIRAC.WorkloadManagementSystem.DB.TaskQueueDB import TaskQueueDB
+def run_agent(lab, name: str) -> str:
+    """One cycle of an agent as a process of its own; its log."""
+    command = [os.path.join(os.path.dirname(sys.executable), "dirac-agent"), f"WorkloadManagement/{name}"]
+    agent = subprocess.run(
+        [*command, "-o", "MaxCycles=1", "-o", "PollingTime=10", "-o", "LogLevel=INFO"],
+        env=lab.environment(),
+        cwd=lab.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    log = agent.stdout + agent.stderr
+    assert agent.returncode == 0, log
+    return log
 
-    pilot_db = PilotAgentsDB()
-    assert pilot_db.setPilotStatus(record.pilot_reference, "Running")["OK"]
-    assert pilot_db.setJobForPilot(job, record.pilot_reference, record.vm_type.site)["OK"]
-    assert TaskQueueDB().deleteJob(job)["OK"]
+
+def match_job(lab, record) -> int:
+    """Ask the Matcher for a job with the pilot's credential, as the pilot in the VM does."""
+    from DIRAC.Core.Base.Client import Client
+
+    proxy = str(lab.proxy("pilot", "belle_pilot"))
+    matcher = Client(url="WorkloadManagement/Matcher", useCertificates=False, proxyLocation=proxy)
+    resource = {
+        "Site": record.vm_type.site,
+        "GridCE": record.vm_type.ce,
+        "CPUTime": 86400,
+        "MaxRAM": 1024,
+        "NumberOfProcessors": 1,
+        "PilotReference": record.pilot_reference,
+        "DIRACVersion": "test",
+        "PilotInfoReportedFlag": False,
+        "PilotBenchmark": 10,
+    }
+    return int(ask(matcher.requestJob, resource)["JobID"])
 
 
 def test_mariadb_away_in_mid_cycle_costs_a_cycle_and_loses_nothing(dirac, director):
@@ -286,17 +297,7 @@ def test_while_the_services_are_away_nothing_starts_and_afterwards_everything_go
 
 def test_the_agent_runs_as_a_process_and_its_log_has_a_line_for_each_endpoint_and_vo(dirac, director):
     submit("t2k.org")
-    agent = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "dirac-agent"), "WorkloadManagement/CloudDirector"]
-        + ["-o", "MaxCycles=1", "-o", "LogLevel=INFO"],
-        env=dirac.environment(),
-        cwd=dirac.root,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert agent.returncode == 0, agent.stdout + agent.stderr
-    log = agent.stdout + agent.stderr
+    log = run_agent(dirac, "CloudDirector")
     for site in SITES:
         for vo in ("belle", "t2k.org", "hyperk.org"):
             assert sum(site in line and f" {vo}: " in line for line in log.splitlines()) == 1

@@ -536,14 +536,17 @@ def end_group(process):
     process.wait()
 
 
-def switch_off(root="/", patience=POWER_OFF_PATIENCE):
+def switch_off(root="/", pause=time.sleep):
     """Switch the machine off: by systemd, without it, and by the kernel's magic key."""
+    import signal
     import subprocess
 
     for command in (["systemctl", "poweroff", "--force"], ["poweroff", "-f"]):
         try:
-            subprocess.call(command, stdin=subprocess.DEVNULL, timeout=patience or None)
-            time.sleep(patience)
+            if subprocess.call(command, stdin=subprocess.DEVNULL, timeout=POWER_OFF_PATIENCE) == 0:
+                # The machine's last act is to wait for whoever ignores SIGTERM.
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                pause(POWER_OFF_PATIENCE)
         except (OSError, subprocess.TimeoutExpired):
             pass
     for path, value in (("/proc/sys/kernel/sysrq", "1"), ("/proc/sysrq-trigger", "o")):

@@ -367,17 +367,38 @@ def test_a_credential_of_an_unknown_kind_is_told(vm):
     assert vm.said.reason == "unknown kind of credential"
 
 
-def test_every_way_of_switching_off_is_tried(tmp_path, monkeypatch):
-    for command in ("systemctl", "poweroff"):
-        script = tmp_path / command
-        script.write_text(f'#!/bin/sh\necho {command} "$@" >> {tmp_path}/tried\nexit 1\n')
-        script.chmod(0o755)
-    for path in ("proc/sys/kernel/sysrq", "proc/sysrq-trigger"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def power_commands(tmp_path, monkeypatch):
+    """A function that sets the exit code of stand-ins for systemctl and poweroff, which write down their use."""
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
     monkeypatch.setenv("PATH", str(tmp_path))
-    jennifer_vm.switch_off(root=str(tmp_path), patience=0)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def exit_with(code):
+        for command in ("systemctl", "poweroff"):
+            script = tmp_path / command
+            script.write_text(f'#!/bin/sh\necho {command} "$@" >> {tmp_path}/tried\nexit {code}\n')
+            script.chmod(0o755)
+
+    yield exit_with
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_every_way_of_switching_off_is_tried_at_once_when_the_one_before_fails(tmp_path, power_commands):
+    power_commands(1)
+    pauses = []
+    jennifer_vm.switch_off(root=str(tmp_path), pause=pauses.append)
     assert (tmp_path / "tried").read_text() == "systemctl poweroff --force\npoweroff -f\n"
     assert (tmp_path / "proc/sysrq-trigger").read_text() == "o"
+    assert pauses == []
+
+
+def test_a_machine_that_goes_down_need_not_wait_for_us(tmp_path, power_commands):
+    power_commands(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    seen = []
+    jennifer_vm.switch_off(root=str(tmp_path), pause=lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
+    assert seen == [signal.SIG_DFL, signal.SIG_DFL]
 
 
 # Why a pilot stopped
