@@ -6,11 +6,14 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
+from diraccfg import CFG
 from rich.console import Console
 
 from lab.demo.display import Display, final_table
@@ -39,15 +42,27 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="leave everything up afterwards; ./run down takes it down")
     parser.add_argument("--vo", action="append", choices=list(VOS), help="only jobs of this VO; may be repeated")
+    parser.add_argument(
+        "--pilot",
+        metavar="URL",
+        help="git repository of another pilot, such as the real Pilot 3 (default: the stand-in)",
+    )
+    parser.add_argument("--pilot-branch", metavar="NAME", default="master", help="its branch (default: %(default)s)")
+    parser.add_argument("--root", type=Path, help="the lab's directory, which is emptied (default: <home>/lab)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
     record = Record()
-    lab = Lab()
+    lab = Lab(arguments.root)
     kept = False
+    if running := lab.processes.alive():
+        print(
+            f"A lab is up in {lab.root} ({len(running)} processes): take it down first with ./run down", file=sys.stderr
+        )
+        return 1
     try:
         with Display(record, to_stderr=arguments.json) as display:
-            demo = Demo(lab, record, display)
-            demo.run(arguments.vo or list(VOS))
+            pilot = (arguments.pilot, arguments.pilot_branch) if arguments.pilot else None
+            Demo(lab, record, display, pilot).run(arguments.vo or list(VOS))
             kept = arguments.keep
     except LabError as error:
         record.problems.append(str(error))
@@ -69,8 +84,10 @@ def main() -> int:
 class Demo:
     """The steps, in order."""
 
-    def __init__(self, lab: Lab, record: Record, display: Display):
+    def __init__(self, lab: Lab, record: Record, display: Display, pilot: tuple[str, str] | None):
+        """:param pilot: repository and branch of the pilot, None for the stand-in"""
         self._lab = lab
+        self._pilot = pilot
         self._record = record
         self._display = display
 
@@ -80,7 +97,9 @@ class Demo:
             image = golden_image(self._lab.images, lambda text: self._note(step, text))
             step.note = str(image)
         with self._step("DIRAC server") as step:
-            self._lab.up(progress=lambda text: self._note(step, text))
+            with tempfile.TemporaryDirectory() as directory:
+                extra = _pilot_options(Path(directory, "pilot.cfg"), *self._pilot) if self._pilot else []
+                self._lab.up(extra, progress=lambda text: self._note(step, text))
             self._lab.activate()
         with self._step("CloudDirector"):
             director = self._lab.start_agent()
@@ -161,6 +180,13 @@ class Demo:
 
     def _log(self):
         return self._lab.processes.log("CloudDirector")
+
+
+def _pilot_options(path: Path, repository: str, branch: str) -> list[Path]:
+    """A CS file that has DIRAC take its pilot from this repository."""
+    options = {"pilotRepo": repository, "pilotRepoBranch": branch}
+    CFG().loadFromDict({"Operations": {"Defaults": {"Pilot": options}}}).writeToFile(str(path))
+    return [path]
 
 
 def _how_to_explore(lab: Lab) -> str:

@@ -1,0 +1,101 @@
+"""The demo as a user runs it: real jobs, a real director, real virtual machines."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from lab.dirac import Lab
+
+CLONE = Path(__file__).parents[2]
+PORT_OFFSET = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) + 1500
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A lab's directory of this test's own, beside every other lab; whatever a failure leaves is ended."""
+    yield tmp_path / "lab"
+    Lab(tmp_path / "lab", port_offset=PORT_OFFSET).down()
+
+
+def start(root: Path, *options: str, **streams) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DIRAC")}
+    environment["JENNIFERDIRAC_PORT_OFFSET"] = str(PORT_OFFSET)
+    command = [sys.executable, "-m", "lab.demo", "--root", str(root), *options]
+    return subprocess.Popen(command, cwd=CLONE, env=environment, text=True, **streams)
+
+
+def nothing_is_left(root: Path) -> bool:
+    lab = Lab(root, port_offset=PORT_OFFSET)
+    disks = [path for path in root.glob("qemu/*/*") if path.is_dir()]
+    return not lab.processes.alive() and not lab.virtual_machines() and not disks
+
+
+def test_three_jobs_of_three_vos_are_done_on_real_vms_and_nothing_is_left(root, tmp_path):
+    progress = tmp_path / "progress"
+    with open(progress, "w") as told:
+        demo = start(root, "--json", stdout=subprocess.PIPE, stderr=told)
+        out, _ = demo.communicate(timeout=1500)
+    assert demo.returncode == 0, progress.read_text() + _logs(root)
+    record = json.loads(out)
+    assert (record["ok"], record["problems"]) == (True, [])
+    assert {job["vo"]: job["status"] for job in record["jobs"]} == dict.fromkeys(
+        ("belle", "t2k.org", "hyperk.org"), "Done"
+    )
+    for job in record["jobs"]:
+        assert f"hello from a job of {job['vo']}" in job["output"]
+        assert "user dirac" in job["output"]  # the pilot is nobody special in its VM
+        assert list(job["seconds"]) == [
+            "submitted_to_create",
+            "create_to_first_word",
+            "create_to_matched",
+            "create_to_running",
+            "create_to_done",
+        ]
+    assert {vm["site"] for vm in record["vms"]} == {"CLOUD.GRIF.fr", "VCYCLE.Napoli.it"}
+    ran = {vm["vm_id"]: vm for vm in record["vms"]}
+    for job in record["jobs"]:
+        vm = ran[job["vm"]]
+        assert (vm["state"], vm["outcome"], vm["said_code"], vm["vo"]) == ("Ended", "Worked", 200, job["vo"])
+        moments = [datetime.fromisoformat(step["at"]) for step in vm["history"]]
+        assert moments == sorted(moments)
+        assert [step["target"] for step in vm["history"]][0] == "Planned"
+    assert nothing_is_left(root)
+
+
+def test_an_interrupted_demo_takes_everything_down(root, tmp_path):
+    progress = tmp_path / "progress"
+    with open(progress, "w") as told:
+        demo = start(root, "--vo", "belle", stdout=told, stderr=subprocess.STDOUT)
+        end = time.monotonic() + 300
+        while not list(root.glob("qemu/*/*/console.log")):
+            assert demo.poll() is None and time.monotonic() < end, progress.read_text()
+            time.sleep(0.5)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=120) == 130, progress.read_text()
+    assert nothing_is_left(root)
+
+
+def test_a_second_demo_leaves_a_running_lab_alone(root):
+    lab = Lab(root, port_offset=PORT_OFFSET)
+    lab.up()
+    before = [process.pid for process in lab.processes.alive()]
+    demo = start(root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, said = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "./run down" in said
+    assert [process.pid for process in lab.processes.alive()] == before
+
+
+def _logs(root: Path) -> str:
+    texts = [
+        f"\n== {log.name}\n{log.read_text(errors='replace')[-6000:]}" for log in root.glob("log/CloudDirector.log")
+    ]
+    texts += [f"\n== {log}\n{log.read_text(errors='replace')[-3000:]}" for log in root.glob("qemu/*/*/console.log")]
+    return "".join(texts)
