@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diraccfg import CFG
-from rich.console import Console
 
-from lab.demo.display import Display, final_table
+from lab.demo.display import Display, console, final_table
 from lab.demo.record import Job, Record, Step
 from lab.dirac import Lab, LabError
 from lab.dirac.configuration import VOS
@@ -74,10 +73,10 @@ def main() -> int:
             lab.down()
     if arguments.json:
         print(json.dumps(record.as_json(), indent=1))
-    console = Console(file=sys.stderr if arguments.json else sys.stdout, highlight=False)
-    final_table(record, console)
+    summary = console(to_stderr=arguments.json)
+    final_table(record, summary)
     if kept:
-        console.print(_how_to_explore(lab), markup=False)
+        summary.print(_how_to_explore(lab), markup=False, soft_wrap=True)
     return 0 if record.ok else 1
 
 

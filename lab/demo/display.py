@@ -16,12 +16,21 @@ from lab.demo.record import Record, Step
 _STYLE = {"Done": "green", "Running": "cyan", "Failed": "red", "Worked": "green"}
 
 
+_PIPE_WIDTH = 160
+
+
+def console(to_stderr: bool) -> Console:
+    """Of the terminal's width, or wide where there is none: what a pipe cuts off is lost."""
+    chosen = Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False)
+    return chosen if chosen.is_terminal else Console(file=chosen.file, highlight=False, width=_PIPE_WIDTH)
+
+
 class Display:
     """A context manager; ``refresh`` after every change of the record."""
 
     def __init__(self, record: Record, to_stderr: bool):
         self._record = record
-        self._console = Console(file=sys.stderr if to_stderr else sys.stdout, highlight=False)
+        self._console = console(to_stderr)
         self._live = Live(console=self._console, refresh_per_second=4) if self._console.is_terminal else None
         self._started = time.monotonic()
         self._told: dict[str, str] = {}
@@ -53,7 +62,9 @@ class Display:
         }
         for name, text in now.items():
             if self._told.get(name) != text:
-                self._console.print(f"[{time.monotonic() - self._started:6.1f} s] {name}: {text}", markup=False)
+                self._console.print(
+                    f"[{time.monotonic() - self._started:6.1f} s] {name}: {text}", markup=False, soft_wrap=True
+                )
         self._told = now
 
     def _machines(self):
@@ -97,8 +108,8 @@ def final_table(record: Record, console: Console) -> None:
     """Job by job: where it ran, and how long everything took."""
     table = Table("Job", "VO", "Status", "Site", "VM", "Outcome", title="What came of it", title_justify="left")
     names = ("submitted_to_create", "create_to_first_word", "create_to_matched", "create_to_done")
-    for name in names:
-        table.add_column(name.replace("_", " ") + " (s)", justify="right")
+    for title in ("Submitted to create", "Create to first word", "Create to matched", "Create to Done"):
+        table.add_column(f"{title} (s)", justify="right")
     for job in record.jobs.values():
         machine, figures = record.machine_of(job), record.figures(job)
         vm = (machine.id[:8], machine.record["outcome"] or machine.record["state"]) if machine else ("", "")
