@@ -10,7 +10,7 @@ packages=(
   # DIRAC's Python dependencies without binary wheels, and its database
   mariadb-server libmariadb-dev swig libssl-dev gcc g++ pkg-config openssl python3-venv python3-dev
   # the virtual machines and their image
-  qemu-system-x86 qemu-utils mmdebstrap uidmap debian-archive-keyring xorriso lz4 zstd
+  qemu-system-x86 qemu-utils mmdebstrap uidmap debian-archive-keyring e2fsprogs xorriso lz4 zstd xz-utils
   # the pilot files' repository, and the host's address
   git iproute2 ca-certificates
 )

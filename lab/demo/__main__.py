@@ -100,6 +100,9 @@ class Demo:
                 extra = _pilot_options(Path(directory, "pilot.cfg"), *self._pilot) if self._pilot else []
                 self._lab.up(extra, progress=lambda text: self._note(step, text))
             self._lab.activate()
+            import DIRAC  # only now: it takes its root from what activate() has set
+
+            DIRAC.gLogger.setLevel("FATAL")  # its clients would print in the middle of the picture
         with self._step("CloudDirector"):
             director = self._lab.start_agent()
         from lab.demo.watch import Watch  # DIRAC may be imported only now that the lab is activated

@@ -115,7 +115,8 @@ def final_table(record: Record, console: Console) -> None:
         vm = (machine.id[:8], machine.record["outcome"] or machine.record["state"]) if machine else ("", "")
         seconds = [f"{figures[name]:.1f}" if name in figures else "" for name in names]
         table.add_row(str(job.id), job.vo, job.status, Text(job.site), *vm, *seconds)
-    console.print(table)
-    console.print(f"The director used {record.director_mib} MiB.")
+    if record.jobs:
+        console.print(table)
+        console.print(f"The director used {record.director_mib} MiB.")
     for problem in record.problems:
         console.print(f"Problem: {problem}", style="red", markup=False)

@@ -23,7 +23,7 @@ def golden_image(images: Path, progress: Callable[[str], None] = lambda text: No
     if os.geteuid() != 0:
         command = ["sudo", "--preserve-env", f"PATH={os.environ['PATH']}", *command]
     environment = {**os.environ, "PYTHON": sys.executable}
-    said = ["nothing was said"]
+    said: list[str] = []
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
     ) as build:
@@ -32,7 +32,7 @@ def golden_image(images: Path, progress: Callable[[str], None] = lambda text: No
             progress(line.strip())
         result = (build.stdout.read() if build.stdout else "").strip()
     if build.returncode != 0:
-        raise LabError("the golden image could not be built:\n" + "\n".join(said[-15:]))
+        raise LabError("the golden image could not be built:\n" + "\n".join(said[-15:] or ["it said nothing"]))
     images.mkdir(parents=True, exist_ok=True)
     for file in Path(result).glob("golden.*"):
         link = images / f".{file.name}"
