@@ -2,8 +2,6 @@
 
 import os
 import select
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -12,8 +10,9 @@ import pytest
 from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
 from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint, _processes
+from lab.dirac import home
+from lab.image import golden_image
 
-BUILD = Path(__file__).parents[2] / "lab/image/build.sh"
 # Without KVM on a busy machine; a quiet one needs a fifth of it.
 BOOT_SECONDS = 240
 
@@ -43,10 +42,7 @@ runcmd:
 
 @pytest.fixture(scope="module")
 def images() -> Path:
-    build = subprocess.run(
-        [BUILD], env={**os.environ, "PYTHON": sys.executable}, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return Path(build.stdout.strip())
+    return golden_image(home() / "images").parent
 
 
 def test_a_vm_runs_its_user_data_with_dirac_ready_and_switches_itself_off(images, tmp_path):

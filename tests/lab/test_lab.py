@@ -8,7 +8,6 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from pathlib import Path
 from ssl import create_default_context
 
 import pytest
@@ -16,8 +15,7 @@ import pytest
 from lab.dirac import Lab, LabError, jobs
 from lab.dirac.configuration import VOS, user_group
 from lab.dirac.processes import Process, Processes, started
-
-SITE, CE, QUEUE = "CLOUD.GRIF.fr", "grif-qemu", "el-1core"
+from lab.pilot.on_host import CE, SITE, register_pilot, run_pilot
 
 
 def value(result):
@@ -33,53 +31,6 @@ def waiting_jobs():
     resource = {"Site": SITE, "GridCE": CE, "CPUTime": 86400, "MaxRAM": 1024, "NumberOfProcessors": 1}
     queues = value(MatcherClient().getMatchingTaskQueues(resource))
     return {queue["OwnerGroup"]: queue["Jobs"] for queue in queues.values()}
-
-
-def register_pilot(reference, stamp, vo):
-    from DIRAC.WorkloadManagementSystem.Client.PilotManagerClient import PilotManagerClient
-
-    manager = PilotManagerClient()
-    value(manager.addPilotReferences([reference], vo, "Cloud", {reference: stamp}))
-    value(manager.setPilotStatus(reference, "Submitted", CE, "test", SITE, QUEUE))
-
-
-def pilot_proxy(vo):
-    from DIRAC.FrameworkSystem.Client.ProxyManagerClient import gProxyManager
-    from DIRAC.WorkloadManagementSystem.private.ConfigHelper import findGenericPilotCredentials
-
-    dn, group = value(findGenericPilotCredentials(vo=vo))
-    return value(gProxyManager.downloadProxy(dn, group, limited=True, requiredTimeLeft=3600))
-
-
-def run_pilot(lab, vo, reference, stamp, directory):
-    """What happens in a VM, on this host: DIRAC's pilot wrapper fetches the pilot files and runs the pilot."""
-    from DIRAC.WorkloadManagementSystem.Utilities.PilotWrapper import (
-        getPilotFilesCompressedEncodedDict,
-        pilotWrapperScript,
-    )
-
-    environment_script = directory / "diracosrc"
-    environment_script.write_text(f'export PATH="{Path(sys.executable).parent}:$PATH"\n')
-    options = f"-N {CE} -Q {QUEUE} -n {SITE} --wnVO={vo} --preinstalledEnv={environment_script} -P 1 -m 1 "
-    options += "--MaxCycles=1 --PollingTime=10 --StopAfterFailedMatches=0"
-    wrapper = directory / "wrapper.sh"
-    files = getPilotFilesCompressedEncodedDict([], pilot_proxy(vo))
-    location = f"{lab.address}:{lab.ports.pilot_files}"
-    wrapper.write_text(pilotWrapperScript(files, options, location=location, CVMFS_locations=["/nowhere"]))
-    wrapper.chmod(0o700)
-    for name in ("vomsdir", "vomses"):
-        (directory / name).mkdir()
-        (directory / name / "README").write_text("not empty, or a pilot stops\n")
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(directory),
-        "PILOT_UUID": reference,
-        "DIRAC_PILOT_STAMP": stamp,
-        "X509_CERT_DIR": str(lab.ca_directory),
-        "X509_VOMS_DIR": str(directory / "vomsdir"),
-        "X509_VOMSES": str(directory / "vomses"),
-    }
-    return subprocess.run([wrapper], cwd=directory, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_the_demand_of_three_vos_is_visible(dirac):
