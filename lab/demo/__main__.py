@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--pilot-branch", metavar="NAME", default="master", help="its branch (default: %(default)s)")
     parser.add_argument("--root", type=Path, help="the lab's directory, which is emptied (default: <home>/lab)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
     record = Record()
     lab = Lab(arguments.root)

@@ -3,7 +3,6 @@
 import logging
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,8 +29,6 @@ sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem/D
 from StoreBehaviour import NOW, StoreBehaviour, intent, planned  # noqa: E402
 
 PASSWORD = "p@ss:w/rd%41"
-
-pytestmark = pytest.mark.skipif(shutil.which("mariadbd") is None, reason="mariadbd is not installed")
 
 
 class MariaDB:
