@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from DIRAC import gConfig
+from DIRAC.ConfigurationSystem.Client.Helpers.Registry import getVOs
 from DIRAC.ConfigurationSystem.Client.Helpers.Resources import getQueues
 from DIRAC.Core.Utilities.List import fromChar
 from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
@@ -55,7 +56,7 @@ class _CE:
 
 
 def read_cloud_sites() -> CloudSites:
-    """Every CE of ``/Resources/Sites`` whose CEType begins with Jennifer."""
+    """Every CE of ``/Resources/Sites`` whose CEType begins with Jennifer; none at all is no mistake."""
     ces = _all_ces()
     uses = Counter(ce.name for ce in ces)
     ce_types = {ce: gConfig.getValue(f"{ce.path}/CEType", "") for ce in ces}
@@ -72,8 +73,6 @@ def read_cloud_sites() -> CloudSites:
             problems.extend(error.problems)
     shared = _shared_directories(endpoints)
     problems.extend(shared.values())
-    if not ours:
-        problems.append(ConfigProblem(_SITES, f"at least one CE whose CEType begins with {CE_TYPE_PREFIX}", "none"))
     return CloudSites(tuple(config for ce, config in endpoints.items() if ce not in shared), tuple(problems))
 
 
@@ -127,7 +126,7 @@ def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
     if problems:
         raise ConfigError(problems)
     site_vos = gConfig.getValue(f"{_SITES}/{ce.grid}/{ce.site}/VO", [])
-    vos = frozenset(section.vos or site_vos)
+    vos = _as_registered(section.vos or site_vos)
     return EndpointConfig(
         site=ce.site,
         ce=ce.name,
@@ -155,12 +154,19 @@ def _vm_types(ce: _CE, merged: Mapping[str, Any], vos: frozenset[str]) -> tuple[
             "site": ce.site,
             "ce": ce.name,
             "queue": name,
-            "vos": frozenset(fromChar(options.get("VO", ""))) or vos,
+            "vos": _as_registered(fromChar(options.get("VO", ""))) or vos,
             "cpu_time": int(options["CPUTime"]),
             "wall_time": timedelta(minutes=int(options["maxCPUTime"])),
         }
         vm_types.append(VMTypeConfig.read(f"{ce.path}/Queues/{name}", words))
     return tuple(vm_types)
+
+
+def _as_registered(vos: Iterable[str]) -> frozenset[str]:
+    """VOs as the Registry spells them, because DIRAC compares these lists without case; unknown ones as they are."""
+    registered = getVOs().get("Value", [])
+    spelling = {vo.lower(): vo for vo in registered}
+    return frozenset(vo if vo in registered else spelling.get(vo.lower(), vo) for vo in vos)
 
 
 def _refuse_sections(ce: _CE, queues: Mapping[str, Mapping[str, str]]) -> None:

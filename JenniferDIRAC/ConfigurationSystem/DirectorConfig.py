@@ -86,7 +86,9 @@ class DirectorConfig(StrictModel):
         description="a VM that ends sooner, without a job or a reason, fizzled. No real payload is done so soon",
     )
     backoff: Seconds = Field(
-        _POLICY.backoff, alias="Backoff", description="pause of a VM type and VO after VMs that came to nothing"
+        _POLICY.backoff,
+        alias="Backoff",
+        description="pause of a VM type after VMs that came to nothing, for their VO, or for all if the cloud failed",
     )
     max_booting: Positive = Field(
         _POLICY.max_booting, alias="MaxBooting", description="per endpoint: more unready VMs than these are no use"
@@ -96,10 +98,21 @@ class DirectorConfig(StrictModel):
         alias="MaxCreatesPerCycle",
         description="per endpoint: spares the cloud's API, and limits what one wrong cycle can do",
     )
+    max_deletes_per_cycle: Positive = Field(
+        _POLICY.max_deletes_per_cycle,
+        alias="MaxDeletesPerCycle",
+        description="per endpoint: spares the cloud's API, and limits what one wrong cycle can do",
+    )
     missed_listings: Positive = Field(
         _POLICY.missed_listings,
         alias="MissedListings",
         description="complete listings in a row without a server before it is believed gone; one may be a hiccup",
+    )
+    suspect_timeout: Seconds = Field(
+        _POLICY.suspect_timeout,
+        alias="SuspectTimeout",
+        description="a list that lacks more than half of an endpoint's servers for longer is believed. Most servers "
+        "of a cloud are seldom gone at once, and a cloud's operators take a while to mend its database",
     )
 
     @property

@@ -71,12 +71,16 @@ class ProfileConfig(StrictModel):
         (), alias="ExtraHosts", description="lines for the VM's /etc/hosts, for servers that DNS does not know there"
     )
     cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="squid of endpoints that name none")
-    cvmfs_repositories: Names = Field((), alias="CVMFSRepositories", description="CVMFS repositories to mount")
+    cvmfs_repositories: Names = Field(
+        (),
+        alias="CVMFSRepositories",
+        description="CVMFS repositories for the VM's /etc/cvmfs/default.local. Default: the image's own configuration",
+    )
     proxy_lifetime: Seconds = Field(
         timedelta(hours=24),
         alias="ProxyLifetime",
-        description="life of the proxy in the VM, in seconds. It has to outlast boot and maxCPUTime, after which a "
-        "pilot takes no job; a stolen one is good for nothing afterwards. A day covers the usual queue",
+        description="life of the proxy in the VM, in seconds, at least: a VM type gets its maxCPUTime and an hour "
+        "if that is more, because the proxy has to outlast its jobs. A stolen one is good for nothing afterwards",
     )
 
 

@@ -19,7 +19,7 @@ from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationDat
 from diraccfg import CFG
 from sqlalchemy import event, insert, text
 
-from JenniferDIRAC.WorkloadManagementSystem.DB import VirtualMachineStore as models
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
@@ -163,7 +163,7 @@ class TestStoreOnMariaDB(StoreBehaviour):
         with store._engine.begin() as connection:
             rows = (vars(intent()) for _ in range(5000))
             flat = [{**row, **vars(row.pop("vm_type")), **ended} for row in rows]
-            connection.execute(insert(models._VM), flat)
+            connection.execute(insert(VM), flat)
             connection.execute(text("ANALYZE TABLE VirtualMachines"))
         vms = {planned(store) for _ in range(3)}
 

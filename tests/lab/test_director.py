@@ -114,7 +114,7 @@ def test_each_vo_gets_one_vm_with_a_registered_pilot_and_no_more_in_the_next_cyc
         )
 
 
-def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director):
+def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director, cs):
     from datetime import datetime, timedelta
 
     from DIRAC.ResourceStatusSystem.Client.ResourceStatusClient import ResourceStatusClient
@@ -131,9 +131,14 @@ def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director):
 
     set_status("Banned")
     try:
+        cs({"/Resources/Sites/VCYCLE/VCYCLE.Napoli.it/CEs/napoli-qemu/MaxVMs": "1"})
         submit("belle", "belle")
         director.cycle()
         assert {record.vm_type.site for record in store().select()} == {"VCYCLE.Napoli.it"}
+        (line,) = [
+            report.line for report in store().reports() if (report.site, report.vo) == ("CLOUD.GRIF.fr", "belle")
+        ]
+        assert "is Banned in the site mask" in line
     finally:
         set_status("Active")
 
@@ -273,17 +278,31 @@ def match_job(lab, record) -> int:
     return int(ask(matcher.requestJob, resource)["JobID"])
 
 
-def test_mariadb_away_in_mid_cycle_costs_a_cycle_and_loses_nothing(dirac, director):
+def test_mariadb_gone_between_create_and_record_loses_nothing(dirac, director, monkeypatch):
+    """It goes away while the cloud makes the server, and is back in the next cycle: the server is adopted."""
+    from contextlib import ExitStack
+
+    from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
     from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 
     submit("belle")
-    director.cycle()
-    before = [(record.vm_id, record.server_id) for record in store().select()]
-    with dirac.away("mariadbd"), pytest.raises(StoreUnavailable):
+    create = QEMUEndpoint.create_server
+    with ExitStack() as outage:
+
+        def create_while_the_database_goes(self, request):
+            server = create(self, request)
+            outage.enter_context(dirac.away("mariadbd"))
+            return server
+
+        monkeypatch.setattr(QEMUEndpoint, "create_server", create_while_the_database_goes)
+        with pytest.raises(StoreUnavailable):
+            director.cycle()
+        with pytest.raises(StoreUnavailable):
+            director.cycle()
+    for _ in range(2):
         director.cycle()
-    director.cycle()
-    assert [(record.vm_id, record.server_id) for record in store().select()] == before
-    assert [server.id for server in servers(dirac)] == [server_id for _, server_id in before]
+    (record,), (server,) = store().select(), servers(dirac)
+    assert (record.server_id, record.state.value) == (server.id, "Booting")
 
 
 def test_while_the_services_are_away_nothing_starts_and_afterwards_everything_goes_on(dirac, director):

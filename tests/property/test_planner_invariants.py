@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, jobs_left
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, TRANSITIONS, is_suspect, watches
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     CloudUse,
     Delete,
@@ -45,6 +45,7 @@ policies = st.builds(
     Policy,
     max_booting=st.sampled_from((2, 6, 20)),
     max_creates_per_cycle=st.sampled_from((0, 2, 10, 10)),
+    max_deletes_per_cycle=st.sampled_from((0, 1, 20, 20)),
     missed_listings=st.integers(1, 3),
 )
 sizes = st.sampled_from((1, 2, 4, 8))
@@ -53,11 +54,12 @@ one_core = st.just(1)
 
 @st.composite
 def vm_types(draw, key, cores):
-    """One VM type, with or without limits of its own; those of one size run one job at a time."""
+    """One VM type, with or without limits of its own; those of one size run one job at a time and offer all cores."""
     size = draw(cores)
     vos = draw(st.sampled_from((frozenset(), frozenset(), frozenset(VOS), frozenset(VOS[:1]))))
     fills = cores is sizes and draw(st.booleans())
-    return VMType(key, size, 1000 * size, vos, draw(caps), draw(caps.map(_doubled)), fills)
+    slots = draw(st.sampled_from((0, 0, 1, size))) if cores is sizes else 0
+    return VMType(key, size, 1000 * size, vos, draw(caps), draw(caps.map(_doubled)), fills, slots=slots)
 
 
 def _doubled(number):
@@ -122,6 +124,8 @@ def endpoints(draw, where, vms, cores):
         unusable=draw(st.sampled_from(("",) * 5 + ("banned",))),
         servers=draw(st.sampled_from((tuple(listed),) * 5 + (None,))),
         cloud=draw(st.none() | quota),
+        suspect_since=draw(st.sampled_from((None,) * 4 + (NOW, NOW - timedelta(hours=1)))),
+        watching_since=draw(st.none() | past),
     )
 
 
@@ -140,7 +144,7 @@ def queues(draw, number, processors):
 def snapshots(draw, cores=sizes, processors=sizes):
     """A world of up to four queues, six records and two endpoints with two VM types each."""
     vms = tuple(draw(machines(number)) for number in range(draw(st.integers(0, 6))))
-    ends = st.builds(RecentEnd, st.sampled_from(KEYS), st.sampled_from(Outcome), past)
+    ends = st.builds(RecentEnd, st.sampled_from(KEYS), st.sampled_from(VOS), st.sampled_from(Outcome), past)
     return Snapshot(
         endpoints=tuple(draw(endpoints(where, vms, cores)) for where in ENDPOINTS),
         task_queues=tuple(draw(queues(number, processors)) for number in range(draw(st.integers(1, 4)))),
@@ -219,7 +223,8 @@ def met(snapshot, plan):
 @given(snapshots(), policies)
 def test_no_hard_limit_is_exceeded_counting_intents(snapshot, policy):
     plan = plan_cycle(snapshot, policy, NOW)
-    after = [vm for vm in executed(snapshot, plan).vms if vm.state is not VMState.ENDED]
+    listed = {server.vm for endpoint in snapshot.endpoints for server in endpoint.servers or ()}
+    after = [vm for vm in executed(snapshot, plan).vms if vm.state is not VMState.ENDED or vm.id in listed]
     for endpoint in snapshot.endpoints:
         creates = [create for create in plan.creates if create.vm_type.endpoint == endpoint.key]
         here = [vm for vm in after if vm.endpoint == endpoint.key]
@@ -276,6 +281,33 @@ def test_an_empty_list_alone_deletes_and_ends_nothing(snapshot, policy):
     assert (plan.moves, plan.deletes) == ((), ())
 
 
+@given(snapshots(), policies, st.integers(2, 5))
+def test_two_empty_listings_in_a_row_end_and_delete_nothing_where_several_vms_run(snapshot, policy, several):
+    policy = replace(policy, missed_listings=2)
+    running = tuple(
+        VirtualMachine(f"r{n}-{where.ce}", key, "belle", 1, VMState.RUNNING, NOW, NOW, server_id=f"sr{n}-{where.ce}")
+        for where in ENDPOINTS
+        for n, key in enumerate([next(key for key in KEYS if key.endpoint == where)] * several)
+    )
+    suspect_since = dict.fromkeys(ENDPOINTS)
+    for cycle in (1, 2):
+        now = NOW + timedelta(seconds=30 * cycle)
+        vms = tuple(replace(vm, missed=cycle) for vm in (*snapshot.vms, *running))
+        for where in ENDPOINTS:
+            believed = {vm.id for vm in vms if vm.endpoint == where and vm.server_id and vm.state in LISTED_STATES}
+            assert is_suspect(believed, set())
+            suspect_since[where] = suspect_since[where] or now
+        empty = tuple(replace(e, servers=(), suspect_since=suspect_since[e.key]) for e in snapshot.endpoints)
+        plan = plan_cycle(replace(snapshot, vms=vms, endpoints=empty), policy, now)
+        assert (plan.creates, plan.moves, plan.deletes) == ((), (), ())
+
+
+@given(snapshots(), policies)
+def test_no_cycle_deletes_more_than_the_cap_at_an_endpoint(snapshot, policy):
+    deletes = Counter(delete.endpoint for delete in plan_cycle(snapshot, policy, NOW).deletes)
+    assert max(deletes.values(), default=0) <= policy.max_deletes_per_cycle
+
+
 @given(snapshots(), policies, st.randoms(use_true_random=False))
 def test_the_same_snapshot_gives_the_same_plan_in_whatever_order_it_stands(snapshot, policy, random):
     def shuffled(items):
@@ -299,7 +331,17 @@ def test_the_same_snapshot_gives_the_same_plan_in_whatever_order_it_stands(snaps
 @settings(max_examples=300)
 @given(snapshots(), policies)
 def test_an_executed_plan_gives_an_empty_plan(snapshot, policy):
-    policy = replace(policy, max_creates_per_cycle=1000, missed_listings=max(2, policy.missed_listings))
+    """A late server that the plan clears away makes room, which is news: here there is none."""
+    ended = {vm.id for vm in snapshot.vms if vm.state is VMState.ENDED}
+    snapshot = replace(
+        snapshot,
+        endpoints=tuple(
+            replace(e, servers=e.servers and tuple(server for server in e.servers if server.vm not in ended))
+            for e in snapshot.endpoints
+        ),
+    )
+    caps = {"max_creates_per_cycle": 1000, "max_deletes_per_cycle": 1000}
+    policy = replace(policy, **caps, missed_listings=max(2, policy.missed_listings))
     plan = plan_cycle(snapshot, policy, NOW)
     event(f"creates {min(len(plan.creates), 3)}")
     absent = {delete.vm for delete in plan.deletes}
@@ -315,7 +357,8 @@ def test_every_core_of_demand_is_met_or_has_a_named_limit(snapshot, policy):
     plan = plan_cycle(snapshot, policy, NOW)
     world = executed(snapshot, plan)
     made = {vm.id for vm in world.vms} - {vm.id for vm in snapshot.vms}
-    supply = [vm for vm in world.vms if vm.id not in made]
+    watch = watches(snapshot, policy, NOW)
+    supply = [vm for vm in world.vms if vm.id not in made and is_supply(vm, watch[vm.endpoint])]
     types = types_of(snapshot)
     left = jobs_left(each_once(snapshot.task_queues), supply, types)
     unmet = {item.task_queue: item for item in plan.unmet}

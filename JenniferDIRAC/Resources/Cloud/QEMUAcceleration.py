@@ -19,8 +19,8 @@ _BOOT_SECTOR = bytes.fromhex("b010 e6f4 f4 ebfd").ljust(510, b"\0") + b"\x55\xaa
 _PROBE_PASSED = (0x10 << 1) | 1
 
 
-def boots_with(accelerator: str) -> bool:
-    """Boot a 512-byte sector of our own with this QEMU accelerator, for at most ``PROBE_LIMIT_SECONDS``."""
+def boots_with(accelerator: str, limit_seconds: float = PROBE_LIMIT_SECONDS) -> bool:
+    """Boot a 512-byte sector of our own with this QEMU accelerator, for at most ``limit_seconds``."""
     with tempfile.NamedTemporaryFile(prefix="boot-probe-") as sector:
         sector.write(_BOOT_SECTOR)
         sector.flush()
@@ -29,7 +29,7 @@ def boots_with(accelerator: str) -> bool:
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]  # fmt: skip
         try:
             run = subprocess.run(
-                command, check=False, timeout=PROBE_LIMIT_SECONDS, capture_output=True, stdin=subprocess.DEVNULL
+                command, check=False, timeout=limit_seconds, capture_output=True, stdin=subprocess.DEVNULL
             )
         except (subprocess.TimeoutExpired, OSError):
             return False

@@ -80,7 +80,8 @@ class QEMUEndpoint(CloudEndpoint):
     :param image_directory: its ``*.qcow2`` are the images. ``X.vmlinuz`` and ``X.initrd`` beside ``X.qcow2`` make a
         direct kernel boot with the words of ``X.cmdline``, ``X.json`` holds the image's properties
     :param acceleration: ``auto`` takes KVM when a boot probe proves it and TCG, QEMU's emulation, otherwise
-    :param max_cores: fewer than the host's; ``max_ram_mib`` likewise
+    :param max_cores: fewer than the host's; ``max_ram_mib`` likewise. An endpoint knows only its own servers: endpoints
+        that share a host each offer all of it, unless QuotaCores and QuotaRAM divide it among them
     """
 
     #: No cloud stands between us and the seed drive; the limit only stops a mistake.
@@ -151,14 +152,15 @@ class QEMUEndpoint(CloudEndpoint):
     def delete_server(self, server_id: str) -> None:
         if not _SERVER_ID.fullmatch(server_id):
             return
-        for pid in _processes()[server_id]:
-            self._stop(server_id, pid)
-        # One rename, so that nobody sees half a server and a crash leaves only rubbish that the next sweep finds.
-        doomed = self._state / f"{_RUBBISH}{uuid.uuid4().hex}"
-        try:
-            (self._state / server_id).rename(doomed)
-        except FileNotFoundError:
-            return
+        with self._explained():
+            for pid in _processes()[server_id]:
+                self._stop(server_id, pid)
+            # One rename, so that nobody sees half a server and a crash leaves only rubbish that the next sweep finds.
+            doomed = self._state / f"{_RUBBISH}{uuid.uuid4().hex}"
+            try:
+                (self._state / server_id).rename(doomed)
+            except FileNotFoundError:
+                return
         shutil.rmtree(doomed, ignore_errors=True)
 
     def limits(self) -> Limits:
@@ -246,11 +248,11 @@ class QEMUEndpoint(CloudEndpoint):
 
     def _usable_image(self, image: Image) -> Path:
         path = Path(image.id) if os.path.isabs(image.id) else self._images / f"{image.id}.qcow2"
-        if not path.is_file():
-            raise Rejected(f"{self.name}: image {image.id}: there is no file {path}")
-        if not os.access(path, os.R_OK):
-            raise Rejected(f"{self.name}: image {image.id}: {path} cannot be read by uid {os.geteuid()}")
         with self._explained():
+            if not path.is_file():
+                raise Rejected(f"{self.name}: image {image.id}: there is no file {path}")
+            if not os.access(path, os.R_OK):
+                raise Rejected(f"{self.name}: image {image.id}: {path} cannot be read by uid {os.geteuid()}")
             found = json.loads(_run(["qemu-img", "info", "--output=json", os.fspath(path)]))["format"]
         if found != "qcow2":
             raise Rejected(f"{self.name}: image {image.id}: expected a qcow2 image, {path} is {found}")
@@ -290,6 +292,10 @@ class QEMUEndpoint(CloudEndpoint):
                     signal.pidfd_send_signal(process, number)
                 except ProcessLookupError:
                     return
+                except PermissionError as error:
+                    raise Rejected(
+                        f"{self.name}: QEMU {pid} of server {server_id} belongs to another user than uid {os.geteuid()}"
+                    ) from error
                 if select.select([process], [], [], STOP_SECONDS)[0]:
                     return
         finally:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from DIRAC import S_ERROR, S_OK
 from DIRAC.Core.Base.AgentModule import AgentModule
 
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices
@@ -24,7 +27,13 @@ class CloudDirector(AgentModule):
         self.am_setOption("PollingTime", 30)
         try:
             store = VirtualMachineDB(parentLogger=self.log).store
-            self.director = Director(store, DiracServices(), self.log, now=lambda: datetime.now(UTC))
+            self.director = Director(
+                store,
+                DiracServices(),
+                self.log,
+                now=lambda: datetime.now(UTC),
+                read_config=partial(read_director_config, self.am_getModuleParam("fullName")),
+            )
             self.director.check_setup()
         except (RefusedToStart, StoreUnavailable) as error:
             self.log.fatal("The CloudDirector does not start", str(error))
@@ -32,9 +41,9 @@ class CloudDirector(AgentModule):
         return S_OK()
 
     def execute(self):
-        """One cycle. A database that is away costs the cycle, nothing else."""
+        """One cycle. A database that is away, or a wrong option of its own, costs the cycle, nothing else."""
         try:
             self.director.cycle()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConfigError) as error:
             return S_ERROR(f"Nothing was done in this cycle: {error}")
         return S_OK()

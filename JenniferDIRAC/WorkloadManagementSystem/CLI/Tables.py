@@ -50,7 +50,7 @@ def status(value: Mapping[str, Any], console: Console) -> None:
         endpoint = f"{report['site']}/{report['ce']}" if report["ce"] else "(nowhere)"
         age = f"{(now - datetime.fromisoformat(report['at'])).total_seconds():.0f} s"
         row = (endpoint, report["vo"], str(report["wanted_cores"]), states, str(report["started"]), stopped, age)
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_text, row))
     if value["reports"]:
         console.print(table)
     else:
@@ -65,16 +65,16 @@ def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = _table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
     for one in records:
         table.add_row(
-            Text(one["vm_id"][:12]),
-            Text(f"{one['site']}/{one['ce']}"),
-            Text(one["queue"]),
-            Text(one["vo"]),
+            _text(one["vm_id"][:12]),
+            _text(f"{one['site']}/{one['ce']}"),
+            _text(one["queue"]),
+            _text(one["vo"]),
             str(one["cores"]),
             Text(one["state"], style=_STATE_STYLE.get(one["state"], "yellow")),
             _moment(one["since"]),
             str(one["jobs"]),
             Text(one["outcome"] or "", style=_OUTCOME_STYLE.get(one["outcome"], "red")),
-            Text(one["outcome_reason"]),
+            _text(one["outcome_reason"]),
         )
     console.print(table)
 
@@ -84,17 +84,17 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     facts = Table.grid(padding=(0, 2))
     for name, label in _RECORD:
         if value.get(name) not in (None, ""):
-            facts.add_row(Text(label, style="bold"), Text(str(value[name])))
+            facts.add_row(Text(label, style="bold"), _text(str(value[name])))
     console.print(facts)
     console.print()
     history = _table("At (UTC)", "From", "To", "Why", "By")
     for step in value["history"]:
         row = (_moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
-        history.add_row(*map(Text, row))
+        history.add_row(*map(_text, row))
     console.print(history)
     if value["console_tail"]:
         console.print("\nThe end of its console:", style="bold")
-        console.print(Text(_printable(value["console_tail"])))
+        console.print(_text(value["console_tail"]))
 
 
 def _table(*columns: str) -> Table:
@@ -109,9 +109,8 @@ def _moment(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _printable(text: str) -> str:
-    """A console without what could steer the operator's terminal."""
+def _text(text: str) -> Text:
+    """A text as it is, without what could steer the operator's terminal: clouds and VMs may say anything."""
     lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join(
-        "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in lines
-    )
+    safe = ("".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in lines)
+    return Text("\n".join(safe))

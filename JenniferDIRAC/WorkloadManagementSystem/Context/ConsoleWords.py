@@ -20,20 +20,17 @@ END = "end"
 
 CODES = frozenset(range(100, 800, 100))  # HSF-TN-2016-04
 MAX_REASON = 200
-_LAST_LINES = 20
-_LONGEST_LINE = 400
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-# The last quote is looked for greedily, because a reason may hold escaped quotes and a kernel message may follow.
+# The reason ends at its first quote that is not escaped, because a kernel message with quotes of its own may follow.
 _END = re.compile(r'code=(?P<code>\d{3}) reason=(?P<reason>"(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True)
 class ConsoleReport:
-    """What one VM said. ``said`` is None until it tells its end; ``last_lines`` are printable, for a human."""
+    """What one VM said. ``said`` is None until it tells its end."""
 
     spoke: bool = False
     said: EndReport | None = None
-    last_lines: tuple[str, ...] = ()
 
 
 def parse_console(text: str, vm_id: str) -> ConsoleReport:
@@ -43,8 +40,7 @@ def parse_console(text: str, vm_id: str) -> ConsoleReport:
     words = [line.split(mark, 1)[1] for line in lines if mark in line]
     spoke = any(re.match(rf"(?:{HELLO}|{PILOT_START}|{PILOT_END}|{LINE}|{END})\b", word) for word in words)
     ends = [end for word in words if word.startswith(f"{END} ") and (end := _end_report(word))]
-    last = tuple(line[:_LONGEST_LINE] for line in lines if line)[-_LAST_LINES:]
-    return ConsoleReport(spoke, ends[0] if ends else None, last)
+    return ConsoleReport(spoke, ends[0] if ends else None)
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from M2Crypto import X509
+from M2Crypto import BIO, X509
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
@@ -16,7 +16,18 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import (
     pilot_file_urls,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, ProxyInUserData, VMContext
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
+    ContextError,
+    ProxyInUserData,
+    VMContext,
+    context_errors,
+)
+
+# What the VM leaves of the director's lifetime, which counts from creation: it must have booted, and have ended its
+# pilot and its machine in good order, before the director deletes it.
+LIFETIME_MARGIN = timedelta(minutes=30)
+# For the boot, and for the end of a job that a pilot took just before its maxCPUTime was over.
+PROXY_MARGIN = timedelta(hours=1)
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -39,33 +50,40 @@ def build_context(
 
     :param name: of the server (``Identity.name``)
     :param proxy: the pilot proxy as PEM
-    :param max_lifetime: after which the VM ends itself
+    :param max_lifetime: after which the director deletes the VM, counted from its creation; the VM is told less by
+        LIFETIME_MARGIN, but at least half of it, so that it ends itself first
     :param processors: of the flavor, for a VM type that does not say its own
-    :raises ContextError: the CS or a file of this host lacks something
+    :raises ContextError: the CS or a file of this host lacks something, or has a value that is none
     """
-    environment = pilot_environment(vo, profile, pilot_reference, pilot_stamp)
-    return VMContext(
-        vm_id=vm_id,
-        name=name,
-        site=endpoint.site,
-        ce=endpoint.ce,
-        queue=vm_type.queue,
-        vo=vo,
-        pilot_reference=pilot_reference,
-        pilot_stamp=pilot_stamp,
-        pilot_argv=pilot_arguments(vo, vm_type, profile, processors, pilot_stamp),
-        pilot_env=environment,
-        pilot_file_urls=pilot_file_urls(vo),
-        credential=ProxyInUserData(proxy),
-        max_lifetime=max_lifetime,
-        pilot_user=profile.pilot_user,
-        cert_dir=environment["X509_CERT_DIR"],
-        trust_anchors=load_trust_anchors(profile.trust_anchors) if profile.trust_anchors else {},
-        extra_hosts=profile.extra_hosts,
-        cvmfs_proxy=endpoint.cvmfs_proxy or profile.cvmfs_proxy,
-        cvmfs_repositories=profile.cvmfs_repositories,
-        template=vm_type.template or profile.template,
-    )
+    with context_errors(f"context of {name} at {endpoint}/{vm_type.queue}"):
+        environment = pilot_environment(vo, profile, pilot_reference, pilot_stamp)
+        return VMContext(
+            vm_id=vm_id,
+            name=name,
+            site=endpoint.site,
+            ce=endpoint.ce,
+            queue=vm_type.queue,
+            vo=vo,
+            pilot_reference=pilot_reference,
+            pilot_stamp=pilot_stamp,
+            pilot_argv=pilot_arguments(vo, vm_type, profile, processors, pilot_stamp),
+            pilot_env=environment,
+            pilot_file_urls=pilot_file_urls(vo),
+            credential=ProxyInUserData(proxy),
+            max_lifetime=max(max_lifetime - LIFETIME_MARGIN, max_lifetime / 2),
+            pilot_user=profile.pilot_user,
+            cert_dir=environment["X509_CERT_DIR"],
+            trust_anchors=load_trust_anchors(profile.trust_anchors) if profile.trust_anchors else {},
+            extra_hosts=profile.extra_hosts,
+            cvmfs_proxy=endpoint.cvmfs_proxy or profile.cvmfs_proxy,
+            cvmfs_repositories=profile.cvmfs_repositories,
+            template=vm_type.template or profile.template,
+        )
+
+
+def proxy_lifetime(profile: ProfileConfig, vm_type: VMTypeConfig) -> timedelta:
+    """For how long the proxy of a VM has to be valid: ``ProxyLifetime``, or more if ``maxCPUTime`` needs it."""
+    return max(profile.proxy_lifetime, vm_type.wall_time + PROXY_MARGIN)
 
 
 def load_trust_anchors(path: Path) -> dict[str, str]:
@@ -76,7 +94,7 @@ def load_trust_anchors(path: Path) -> dict[str, str]:
     try:
         blocks = _CERTIFICATE.findall(path.read_text())
         certificates = [X509.load_cert_string(block) for block in blocks]
-    except (OSError, UnicodeDecodeError, X509.X509Error) as error:
+    except (OSError, ValueError, X509.X509Error, BIO.BIOError) as error:
         raise ContextError(f"TrustAnchors = {path}: expected a readable PEM file of certificates ({error})") from None
     if not blocks:
         raise ContextError(f"TrustAnchors = {path}: expected certificates in PEM, found none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import socket
 from typing import Any
 
 import yaml
@@ -16,7 +17,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, context_errors
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
 
 _NOBODY = "0" * 32  # the UUID of no VM and no installation
@@ -36,10 +37,11 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
     if not vm_type_config.serves(vo):
         served = ", ".join(sorted(vm_type_config.vos))
         raise ContextError(f"{endpoint_config}/{vm_type}: expected a VO that it serves ({served}), found {vo}")
+    profile = read_profile(vo)
     context = build_context(
         endpoint_config,
         vm_type_config,
-        read_profile(vo),
+        profile,
         vo,
         vm_id=_NOBODY,
         name=Identity(_NOBODY, _NOBODY, vo, 0).name,
@@ -49,12 +51,15 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
         max_lifetime=Policy().max_lifetime,
     )
     user_data = render_user_data(context)
+    host_files = [path for path in (context.template, str(profile.trust_anchors or "")) if path.startswith("/")]
     heading = [
         f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}",
         f"# {len(user_data)} bytes as sent, to which the credential adds its own",
         "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
+        *(f"# Read on {socket.gethostname()}, which need not be the director's host: {path}" for path in host_files),
     ]
-    return "\n".join([HEADER, *heading, _readable(user_data)])
+    with context_errors(f"files of template {context.template}"):
+        return "\n".join([HEADER, *heading, _readable(user_data)])
 
 
 def _find_endpoint(name: str) -> EndpointConfig:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
+import re
 import shlex
+from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from traceback import walk_tb
 from typing import Any
 
 import yaml
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 SUFFIX = ".yaml.j2"
@@ -26,6 +30,7 @@ PROGRAM = Path(__file__).with_name("jennifer_vm.py")
 PROGRAM_PATH = "/opt/jennifer/jennifer-vm"
 SETTINGS_PATH = "/etc/jennifer/vm.json"
 HEADER = "#cloud-config"
+LARGEST_PRODUCT = 10**6  # items; far more than any cloud takes as user-data
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,8 @@ def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user
     :raises ContextError: no such template, an error in it, a value it wants and nobody has, or too large a result
     """
     path = find_template(context.template)
-    rendered = _render(path, {"vm": context, "files": guest_files(context), "program": PROGRAM_PATH})
-    _check_cloud_config(path, rendered)
-    user_data = rendered.encode()
+    user_data = _render(path, {"vm": context, "files": guest_files(context), "program": PROGRAM_PATH})
+    _check_cloud_config(path, user_data.decode())
     if len(user_data) > max_bytes:
         raise ContextError(
             f"user-data of template {path} has {len(user_data)} bytes, and the cloud takes {max_bytes}; shorten the "
@@ -58,11 +62,15 @@ def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user
 def find_template(name: str) -> Path:
     """The file of a template: a name of the package's own, or the absolute path of a file of this host.
 
-    :raises ContextError: there is none
+    :raises ContextError: there is none, or this process may not look for it
     """
     if name.startswith("/"):
         path = Path(name)
-        if not path.is_file():
+        try:
+            found = path.is_file()
+        except OSError as error:
+            raise ContextError(f"template {name}: expected a readable file, found: {error.strerror}") from None
+        if not found:
             raise ContextError(f"template {name}: expected a file of this host, found none")
         return path
     names = sorted(file.name.removesuffix(SUFFIX) for file in TEMPLATES.glob(f"*{SUFFIX}"))
@@ -73,10 +81,15 @@ def find_template(name: str) -> Path:
 
 
 def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
-    """The files that every VM gets: the in-VM program, its settings, and the credential's."""
+    """The files that every VM gets: the in-VM program, its settings, and the credential's.
+
+    :raises ContextError: a value of the context cannot be written as JSON
+    """
+    with context_errors(f"settings of {context.name}"):
+        settings = json.dumps(_settings(context), indent=1, sort_keys=True)
     return (
         GuestFile(PROGRAM_PATH, PROGRAM.read_text(), "0755"),
-        GuestFile(SETTINGS_PATH, json.dumps(_settings(context), indent=1, sort_keys=True), "0600"),
+        GuestFile(SETTINGS_PATH, settings, "0600"),
         *(GuestFile(path, secret, "0600") for path, secret in context.credential.files.items()),
     )
 
@@ -93,36 +106,59 @@ def _settings(context: VMContext) -> dict[str, Any]:
         "cert_dir": context.cert_dir,
         "trust_anchors": dict(context.trust_anchors),
         "extra_hosts": list(context.extra_hosts),
-        "max_lifetime": int(context.max_lifetime.total_seconds()),
+        "max_lifetime": math.ceil(context.max_lifetime.total_seconds()),  # 0 would be no alarm at all
     }
 
 
-def _render(path: Path, values: dict[str, Any]) -> str:
-    environment = SandboxedEnvironment(
+class _Environment(SandboxedEnvironment):
+    """The sandbox, in which a slip of the pen cannot fill the memory and a secret gives itself to filters only."""
+
+    intercepted_binops = frozenset({"*"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        for text, times in ((left, right), (right, left)):
+            if isinstance(text, Sized) and isinstance(times, int) and len(text) * times > LARGEST_PRODUCT:
+                raise SecurityError(f"a product of more than {LARGEST_PRODUCT} items")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+
+
+def _render(path: Path, values: dict[str, Any]) -> bytes:
+    environment = _Environment(
         loader=FileSystemLoader(path.parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.filters.update(yaml=_as_yaml, sh=shlex.quote, b64=_as_base64, gz_b64=_as_gzip)
     try:
-        return environment.get_template(path.name).render(values)
+        return environment.get_template(path.name).render(values).encode()
     except TemplateSyntaxError as error:
         raise ContextError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
     except (UndefinedError, SecurityError) as error:
-        where = _template_line(error.__traceback__, path.parent)
-        raise ContextError(f"template {where}: {error.message}") from None
-    except (TemplateError, TypeError, ValueError) as error:
-        where = _template_line(error.__traceback__, path.parent)
-        # The text of a filter's error may quote its argument, which may be a secret.
+        raise ContextError(f"template {_template_line(error, path)}: {_without_secrets(error.message)}") from None
+    except UnicodeDecodeError as error:
+        raise ContextError(f"template {_template_line(error, path)}: expected UTF-8, found other bytes") from None
+    except OSError as error:
+        where, found = _template_line(error, path), _without_secrets(error.strerror or f"no file {error}")
+        raise ContextError(f"template {where}: expected a readable file, found: {found}") from None
+    except Exception as error:  # a template can raise whatever Python can
+        # Its text may quote an argument, which may be a secret.
+        where = _template_line(error, path)
         raise ContextError(f"template {where}: {type(error).__name__} in a filter or expression") from None
 
 
-def _template_line(traceback: TracebackType | None, directory: Path) -> str:
+def _without_secrets(text: str | None) -> str:
+    """A text without its long words: lines of PEM and base64 have 64 characters and more."""
+    return re.sub(r"[^\s'\"]{40,}", "<long word>", text or "no reason")
+
+
+def _template_line(error: BaseException, path: Path) -> str:
     """File and line of the innermost frame that stands in a template (Jinja2 rewrites tracebacks to show them)."""
-    where = str(directory)
-    while traceback:
-        file = traceback.tb_frame.f_code.co_filename
-        if Path(file).parent == directory:
-            where = f"{file}, line {traceback.tb_lineno}"
-        traceback = traceback.tb_next
+    where = str(path)
+    for frame, line in walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if Path(file).parent == path.parent:
+            where = f"{file}, line {line}"
     return where
 
 
@@ -132,11 +168,25 @@ def _check_cloud_config(path: Path, rendered: str) -> None:
     try:
         config = yaml.safe_load(rendered)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1} of its result" if mark else ""
-        raise ContextError(f"template {path}{line}: expected YAML, found {getattr(error, 'problem', 'none')}") from None
+        problem = _without_secrets(getattr(error, "problem", None))
+        line = _yaml_line(getattr(error, "problem_mark", None))
+        raise ContextError(f"template {path}{line}: expected YAML, found {problem}") from None
+    except Exception as error:  # of the constructors of YAML's types, which check little
+        line = _yaml_line(_constructed_at(error))
+        raise ContextError(f"template {path}{line}: expected YAML, found {type(error).__name__} in a value") from None
     if not isinstance(config, dict):
         raise ContextError(f"template {path}: expected a YAML mapping, found {type(config).__name__}")
+
+
+def _constructed_at(error: BaseException) -> yaml.Mark | None:
+    """Where the innermost node stands that PyYAML was making a value of."""
+    frames = [frame.f_locals.get("node") for frame, _ in walk_tb(error.__traceback__)]
+    marks = [node.start_mark for node in frames if isinstance(node, yaml.Node)]
+    return marks[-1] if marks else None
+
+
+def _yaml_line(mark: yaml.Mark | None) -> str:
+    return f", line {mark.line + 1} of its result" if mark else ""
 
 
 def _as_yaml(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -14,6 +15,20 @@ DEFAULT_CERT_DIR = "/etc/grid-security/certificates"
 
 class ContextError(Exception):
     """A VM's context cannot be made. ``str()`` is for an operator and holds no secret."""
+
+
+@contextmanager
+def context_errors(what: str) -> Iterator[None]:
+    """Makes a ContextError of whatever goes wrong inside: one VM's odd value must not end the cycle of all.
+
+    The error's text is quoted, so nothing inside may reveal a secret.
+    """
+    try:
+        yield
+    except ContextError:
+        raise
+    except Exception as error:
+        raise ContextError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 class Credential(Protocol):

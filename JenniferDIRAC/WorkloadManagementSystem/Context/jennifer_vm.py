@@ -20,7 +20,16 @@ WORK_DIRECTORY = "/var/lib/jennifer/pilot"
 LOG_FILE = "/var/log/jennifer/pilot.log"
 HOSTS = "/etc/hosts"
 ACTIVE_CONSOLES = "/sys/class/tty/console/active"
-CLOUD_INIT_COPIES = "/var/lib/cloud/instances"
+# Where cloud-init keeps user-data, or a configuration with user-data's files in it, for root alone to read.
+CLOUD_INIT_COPIES = (
+    "/var/lib/cloud/instances/*/user-data.txt*",
+    "/var/lib/cloud/instances/*/cloud-config.txt",
+    "/var/lib/cloud/instances/*/obj.pkl",
+    "/var/lib/cloud/seed/*/user-data",
+    "/run/cloud-init/instance-data-sensitive.json",
+    "/run/cloud-init/combined-cloud-config.json",
+)
+DRIVES = ("/sys/class/block", "/sys/class/scsi_generic")
 PILOT_FILES = ("pilot.json", "pilot.tar")
 CHECKSUMS = "checksums.sha512"
 
@@ -30,7 +39,9 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_LOG_BYTES = 64 * 1024 * 1024
 MAX_ECHOED_LINES = 100  # of the pilot on the console, which clouds keep only the tail of
 POWER_OFF_PATIENCE = 30  # seconds for one way of switching off before the next is tried
-GRACE = 10  # seconds between SIGTERM and SIGKILL
+GRACE = 10  # seconds for one step of the end; what hangs longer, as processes on a dead file system do, is left behind
+LAST_WORDS = 10  # seconds for output that is still to be read when the pilot has ended
+ALARM_AGAIN = 60  # seconds; an exception that a signal raises can get lost in code of Python that ignores exceptions
 
 STOPPED, SUCCESS, NO_WORK, BANNED, BAD_NODE, BAD_VO, OTHER = 100, 200, 300, 400, 500, 600, 700  # HSF-TN-2016-04
 
@@ -161,14 +172,14 @@ def main(settings_path=SETTINGS, root="/", power_off=None, pause=time.sleep):
     except BaseException as error:  # there is nobody above us who would switch the machine off
         code, reason = BAD_NODE, f"{type(error).__name__}: {error}"
     finally:
-        ignore_signals()
         try:
-            remove_secrets(settings, root)
-        finally:
+            ignore_signals()
+            within(GRACE, remove_secrets, settings, root)
             # Twice, because the kernel may speak in the middle of one; the director wants one whole line.
             for _ in range(2):
                 console.say("end", code=code, reason=printable(reason))
-            os.sync()
+            within(GRACE, os.sync)
+        finally:
             (power_off or switch_off)()
     return code
 
@@ -186,7 +197,8 @@ def run(settings, console, root, pause):
     unpack(os.path.join(work, "pilot.tar"), work)
     environment = pilot_environment(settings, account, root)
     environment["X509_USER_PROXY"] = hand_over_proxy(settings["credential"], work, root)
-    remove_cloud_init_copies(under(root, CLOUD_INIT_COPIES))
+    remove_cloud_init_copies(root)
+    close_drives(root)
     give(work, account)
     free = os.statvfs(work)
     console.say("pilot-start", disk_mib=free.f_bavail * free.f_frsize >> 20)
@@ -195,6 +207,27 @@ def run(settings, console, root, pause):
     exit_code = run_pilot(command, work, environment, account, log, console, under(root, LOG_FILE))
     console.say("pilot-end", exit=exit_code, jobs=log.jobs)
     return log.verdict(exit_code)
+
+
+def within(seconds, function, *arguments):
+    """What a function gives; None if it fails, or is left behind because it takes longer."""
+    import threading
+
+    results = []
+
+    def work():
+        try:
+            results.append(function(*arguments))
+        except Exception:  # the machine is switched off all the same
+            pass
+
+    try:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+    except RuntimeError:  # the payload has used up all processes
+        return None
+    thread.join(seconds)
+    return results[0] if results else None
 
 
 def under(root, path):
@@ -228,14 +261,19 @@ def stop_on_signals(max_lifetime):
     """A stop by the host, or by the alarm after ``max_lifetime`` seconds, interrupts whatever is being done."""
     import signal
 
+    stopping = []
+
     def stop(number, _frame):
         if number == signal.SIGALRM:
             raise Ended(STOPPED, f"reached its longest lifetime of {max_lifetime} s")
+        if stopping:  # a host that asks twice must not interrupt what the first time began
+            return
+        stopping.append(number)
         raise Ended(STOPPED, f"asked to stop by the host (signal {number})")
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, stop)
-    signal.alarm(max_lifetime)
+    signal.setitimer(signal.ITIMER_REAL, max_lifetime, ALARM_AGAIN)
 
 
 def ignore_signals():
@@ -419,31 +457,49 @@ def hand_over_proxy(credential, work, root):
     return path
 
 
-def remove_cloud_init_copies(directory):
-    """Remove the copies of the user-data that cloud-init keeps: they hold the credential too."""
+def remove_cloud_init_copies(root):
+    """Remove the copies of the user-data that cloud-init keeps: they hold the credential too.
+
+    A payload that becomes root finds it in the seed drive or metadata service still, and in the pilot's own file.
+    """
     import glob
 
-    for name in ("user-data.txt", "user-data.txt.i", "cloud-config.txt", "obj.pkl"):
-        for path in glob.glob(os.path.join(directory, "*", name)):
+    for pattern in CLOUD_INIT_COPIES:
+        for path in glob.glob(under(root, pattern)):
             shred(path)
 
 
+def close_drives(root):
+    """Let root alone read block devices, the seed drive among them: images put their users into groups that may."""
+    for directory in DRIVES:
+        directory = under(root, directory)
+        for name in os.listdir(directory) if os.path.isdir(directory) else ():
+            try:
+                os.chmod(under(root, "/dev/" + name.replace("!", "/")), 0o600)
+            except FileNotFoundError:
+                pass
+
+
 def remove_secrets(settings, root):
-    """Remove every copy of the credential."""
+    """Remove every copy of the credential but the seed drive's."""
     path = settings.get("credential", {}).get("path")
     if path:
         shred(under(root, path))
     shred(os.path.join(under(root, WORK_DIRECTORY), "proxy.pem"))
-    remove_cloud_init_copies(under(root, CLOUD_INIT_COPIES))
+    remove_cloud_init_copies(root)
 
 
 def shred(path):
-    """Overwrite and remove a file, if it is there."""
+    """Overwrite and remove a file, if it is there; only remove what a payload has put in its place."""
+    import stat
+
     try:
-        with open(path, "r+b") as file:
-            file.write(b"\0" * os.fstat(file.fileno()).st_size)
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "wb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                file.write(b"\0" * min(status.st_size, MAX_FILE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
     except OSError:
         pass
     try:
@@ -492,16 +548,17 @@ def run_pilot(command, work, environment, account, log, console, log_file):
 
 
 def follow(process, log, console, copy):
-    """Read the pilot's output to its end."""
+    """Read the pilot's output to its end, or for a while after the pilot's: a child of it may hold the output open."""
     output = process.stdout.fileno()
-    rest, copied, echoed, data = b"", 0, 0, b"more"
+    rest, copied, echoed, data, latest = b"", 0, 0, b"more", None
     while data:
-        if not select.select([output], [], [], 2)[0]:
-            if process.poll() is None:
-                continue
-            data = b""  # a child that outlives the pilot holds its output open
-        else:
-            data = os.read(output, 65536)
+        # Asked before the output is, so that its last words are there when it has ended.
+        if latest is None and process.poll() is not None:
+            latest = time.monotonic() + LAST_WORDS
+        ready = select.select([output], [], [], 2)[0]
+        if not ready and latest is None:
+            continue
+        data = os.read(output, 65536) if ready and (latest is None or time.monotonic() < latest) else b""
         if copied < MAX_LOG_BYTES:
             copied += len(data)
             try:
@@ -520,10 +577,11 @@ def follow(process, log, console, copy):
 
 
 def end_group(process):
-    """End what is left of the pilot's process group."""
+    """End what is left of the pilot's process group, without waiting for what cannot be ended."""
     import signal
     import subprocess
 
+    ignore_signals()
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -533,7 +591,6 @@ def end_group(process):
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
             pass
-    process.wait()
 
 
 def switch_off(root="/", pause=time.sleep):
@@ -542,16 +599,16 @@ def switch_off(root="/", pause=time.sleep):
     import subprocess
 
     for command in (["systemctl", "poweroff", "--force"], ["poweroff", "-f"]):
-        try:
-            if subprocess.call(command, stdin=subprocess.DEVNULL, timeout=POWER_OFF_PATIENCE) == 0:
-                # The machine's last act is to wait for whoever ignores SIGTERM.
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                pause(POWER_OFF_PATIENCE)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
+        if within(POWER_OFF_PATIENCE, subprocess.call, command) == 0:
+            # The machine's last act is to wait for whoever ignores SIGTERM.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            pause(POWER_OFF_PATIENCE)
     for path, value in (("/proc/sys/kernel/sysrq", "1"), ("/proc/sysrq-trigger", "o")):
-        with open(under(root, path), "w") as file:
-            file.write(value)
+        try:
+            with open(under(root, path), "w") as file:
+                file.write(value)
+        except OSError:  # the first may be read-only and the second work all the same
+            pass
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The store of VM records: SQLAlchemy models, and the few operations that may change them.
+"""The store of VM records: the few operations that may change them.
 
 Plain SQLAlchemy on MariaDB, MySQL and SQLite; ``VirtualMachineDB`` brings the connection from DIRAC's configuration.
 Every operation is one transaction. When the database does not answer it raises ``StoreUnavailable``, and works again
@@ -13,37 +13,19 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
-from sqlalchemy import (
-    JSON,
-    CursorResult,
-    DateTime,
-    Engine,
-    Enum,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    Update,
-    delete,
-    func,
-    inspect,
-    select,
-    update,
-)
-from sqlalchemy.dialects import mysql
+from sqlalchemy import CursorResult, Engine, Update, delete, func, inspect, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Session
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Base, Cycle, History, Installation
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
 
 LIVE_STATES = tuple(state for state in VMState if state is not VMState.ENDED)
-CONSOLE_TAIL_BYTES = 16384
 KILLED_CODE = 100  # HSF-TN-2016-04: asked to stop by its host
 SELECT_LIMIT = 1000
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
@@ -65,136 +47,6 @@ class TransitionRefused(StoreError):
 
 class UnknownVM(StoreError):
     """No VM, or more than one, answers to what was given."""
-
-
-class UTCDateTime(TypeDecorator):
-    """Timezone-aware UTC in Python; naive UTC with microseconds in the database."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect):
-        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime())
-
-    def process_bind_param(self, value, dialect):
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise TypeError(f"expected a time with a time zone, found {value!r}")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value, dialect):
-        return value and value.replace(tzinfo=UTC)
-
-
-class CutText(TypeDecorator):
-    """Text of any origin, cut to ``max_bytes`` of UTF-8: its beginning is kept, or its end."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, max_bytes: int, keep_end: bool = False):
-        super().__init__()
-        self.max_bytes = max_bytes
-        self.keep_end = keep_end
-
-    def process_bind_param(self, value, dialect):
-        if value is None:
-            return None
-        kept = slice(-self.max_bytes, None) if self.keep_end else slice(self.max_bytes)
-        return value.encode("utf-8", "ignore")[kept].decode("utf-8", "ignore")
-
-
-def _words(enum: type) -> Enum:
-    """An enum stored by its value in a plain text column, so that a new member needs no change of the table."""
-    return Enum(
-        enum, native_enum=False, length=24, values_callable=lambda members: [member.value for member in members]
-    )
-
-
-# Binary collation: names compare on MariaDB as they do in Python and on SQLite.
-_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-_Key = String(128)
-_Reason = CutText(4096)
-
-
-class _Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {datetime: UTCDateTime(), VMState: _words(VMState), Outcome: _words(Outcome)}
-
-
-class _Installation(_Base):
-    __tablename__ = "Installation"
-    __table_args__ = _TABLE
-    only: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    uuid: Mapped[str] = mapped_column(String(32))
-    created_at: Mapped[datetime]
-
-
-class _VM(_Base):
-    __tablename__ = "VirtualMachines"
-    __table_args__ = (
-        Index("ix_vm_state", "state"),
-        Index("ix_vm_endpoint", "site", "ce"),
-        Index("ix_vm_created_at", "created_at"),
-        Index("ix_vm_ended_at", "ended_at"),
-        _TABLE,
-    )
-    vm_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    site: Mapped[str] = mapped_column(_Key)
-    ce: Mapped[str] = mapped_column(_Key)
-    queue: Mapped[str] = mapped_column(_Key)
-    vo: Mapped[str] = mapped_column(_Key)
-    cores: Mapped[int]
-    ram_mib: Mapped[int]
-    state: Mapped[VMState]
-    since: Mapped[datetime]
-    created_at: Mapped[datetime]
-    pilot_reference: Mapped[str] = mapped_column(String(255), unique=True)
-    pilot_stamp: Mapped[str] = mapped_column(String(64))
-    task_queue: Mapped[int]
-    template: Mapped[str] = mapped_column(String(255))
-    outcome: Mapped[Outcome | None]
-    outcome_reason: Mapped[str] = mapped_column(_Reason, default="")
-    code: Mapped[int] = mapped_column(default=0)
-    server_id: Mapped[str] = mapped_column(String(255), default="")
-    image: Mapped[str] = mapped_column(String(255), default="")
-    flavor: Mapped[str] = mapped_column(String(255), default="")
-    jobs: Mapped[int] = mapped_column(default=0)
-    said_code: Mapped[int | None]
-    said_reason: Mapped[str] = mapped_column(_Reason, default="")
-    first_word_at: Mapped[datetime | None]
-    running_at: Mapped[datetime | None]
-    matched_at: Mapped[datetime | None]
-    pilot_finished_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-    console_tail: Mapped[str] = mapped_column(CutText(CONSOLE_TAIL_BYTES, keep_end=True), default="", deferred=True)
-
-
-class _History(_Base):
-    __tablename__ = "VirtualMachineHistory"
-    __table_args__ = _TABLE
-    id: Mapped[int] = mapped_column(primary_key=True)
-    vm_id: Mapped[str] = mapped_column(ForeignKey(_VM.vm_id), index=True)
-    source: Mapped[VMState | None]
-    target: Mapped[VMState]
-    at: Mapped[datetime]
-    reason: Mapped[str] = mapped_column(_Reason)
-    actor: Mapped[str] = mapped_column(_Key)
-
-
-class _Cycle(_Base):
-    __tablename__ = "Cycles"
-    __table_args__ = _TABLE
-    site: Mapped[str] = mapped_column(_Key, primary_key=True)
-    ce: Mapped[str] = mapped_column(_Key, primary_key=True)
-    vo: Mapped[str] = mapped_column(_Key, primary_key=True)
-    at: Mapped[datetime]
-    line: Mapped[str] = mapped_column(_Reason)
-    wanted_cores: Mapped[int]
-    started: Mapped[int]
-    vms: Mapped[dict[str, int]] = mapped_column(JSON)
-    unmet: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    problem: Mapped[str] = mapped_column(_Reason)
 
 
 class Facts(TypedDict, total=False):
@@ -226,7 +78,7 @@ class VirtualMachineStore:
         """
         self._engine = engine
         with self._answering():
-            for table in _Base.metadata.sorted_tables:
+            for table in Base.metadata.sorted_tables:
                 try:
                     table.create(engine, checkfirst=True)
                 except DBAPIError:
@@ -237,22 +89,22 @@ class VirtualMachineStore:
         """This installation's UUID, 32 hexadecimal digits: made by whoever asks first, and the same ever after."""
         try:
             with self._transaction() as session:
-                if (found := session.get(_Installation, 1)) is not None:
+                if (found := session.get(Installation, 1)) is not None:
                     return found.uuid
-                made = _Installation(only=1, uuid=uuid.uuid4().hex, created_at=datetime.now(UTC))
+                made = Installation(only=1, uuid=uuid.uuid4().hex, created_at=datetime.now(UTC))
                 session.add(made)
                 session.flush()
                 return made.uuid
         except IntegrityError:  # another process was first
             with self._transaction() as session:
-                return session.get_one(_Installation, 1).uuid
+                return session.get_one(Installation, 1).uuid
 
     def record_intents(self, intents: Sequence[Intent], now: datetime, actor: str = "director") -> None:
         """Record, before anything is sent, that these VMs are about to be asked for: all of them or none."""
         with self._transaction() as session:
             for intent in intents:
                 values = {f.name: getattr(intent, f.name) for f in fields(Intent) if f.name != "vm_type"}
-                session.add(_VM(**values, **asdict(intent.vm_type), state=VMState.PLANNED, since=now, created_at=now))
+                session.add(VM(**values, **asdict(intent.vm_type), state=VMState.PLANNED, since=now, created_at=now))
             session.flush()
             for intent in intents:
                 reason = f"task queue {intent.task_queue} of {intent.vo}"
@@ -282,10 +134,10 @@ class VirtualMachineStore:
         if target is VMState.ENDED:
             values["ended_at"] = now
         with self._transaction() as session:
-            if not _changed(session, update(_VM).where(_VM.vm_id == vm_id, _VM.state == source).values(values)):
+            if not _changed(session, update(VM).where(VM.vm_id == vm_id, VM.state == source).values(values)):
                 return False
             session.add(_step(vm_id, source, target, now, reason, actor))
-            if target is VMState.ENDED and session.scalar(select(_VM.outcome).where(_VM.vm_id == vm_id)) is None:
+            if target is VMState.ENDED and session.scalar(select(VM.outcome).where(VM.vm_id == vm_id)) is None:
                 raise TransitionRefused(f"VM {vm_id}: expected an outcome for a VM that ends, found none")
         return True
 
@@ -295,7 +147,7 @@ class VirtualMachineStore:
         :raises UnknownVM: there is no VM of that id
         """
         with self._transaction() as session:
-            if not _changed(session, update(_VM).where(_VM.vm_id == vm_id).values(_values(facts))):
+            if not _changed(session, update(VM).where(VM.vm_id == vm_id).values(_values(facts))):
                 raise UnknownVM(f"no VM has the id '{vm_id}'")
 
     def request_kill(self, vm: str, actor: str, reason: str, now: datetime) -> VMRecord:
@@ -318,22 +170,22 @@ class VirtualMachineStore:
 
     def live(self) -> tuple[VMRecord, ...]:
         """All VMs that have not ended, oldest first."""
-        return self._records(select(_VM).where(_VM.state.in_(LIVE_STATES)).order_by(_VM.created_at, _VM.vm_id))
+        return self._records(select(VM).where(VM.state.in_(LIVE_STATES)).order_by(VM.created_at, VM.vm_id))
 
     def ended(self, vm_ids: Collection[str]) -> tuple[VMRecord, ...]:
         """Those of these VMs that have ended."""
         if not vm_ids:
             return ()
-        return self._records(select(_VM).where(_VM.vm_id.in_(vm_ids), _VM.state == VMState.ENDED))
+        return self._records(select(VM).where(VM.vm_id.in_(vm_ids), VM.state == VMState.ENDED))
 
     def get(self, vm: str) -> VMRecord:
         """The VM of that id, unique beginning of an id (6 digits or more), or pilot reference.
 
         :raises UnknownVM: no VM, or more than one, answers to it
         """
-        found = self._records(select(_VM).where(_VM.pilot_reference == vm))
+        found = self._records(select(VM).where(VM.pilot_reference == vm))
         if not found and _VM_ID_PREFIX.fullmatch(vm):
-            found = self._records(select(_VM).where(_VM.vm_id.startswith(vm)).limit(5))
+            found = self._records(select(VM).where(VM.vm_id.startswith(vm)).limit(5))
         if not found:
             raise UnknownVM(
                 f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
@@ -354,35 +206,35 @@ class VirtualMachineStore:
         limit: int = SELECT_LIMIT,
     ) -> tuple[VMRecord, ...]:
         """VMs that meet every given condition, newest first; ``since`` is the earliest creation."""
-        query = select(_VM).order_by(_VM.created_at.desc(), _VM.vm_id.desc()).limit(limit)
+        query = select(VM).order_by(VM.created_at.desc(), VM.vm_id.desc()).limit(limit)
         if state:
-            query = query.where(_VM.state.in_([state] if isinstance(state, VMState) else list(state)))
-        for column, value in ((_VM.site, site), (_VM.ce, ce), (_VM.vo, vo)):
+            query = query.where(VM.state.in_([state] if isinstance(state, VMState) else list(state)))
+        for column, value in ((VM.site, site), (VM.ce, ce), (VM.vo, vo)):
             if value:
                 query = query.where(column == value)
         if since:
-            query = query.where(_VM.created_at >= since)
+            query = query.where(VM.created_at >= since)
         return self._records(query)
 
     def history(self, vm_id: str) -> tuple[Transition, ...]:
         """A VM's steps, the intent first."""
         with self._transaction() as session:
-            steps = session.scalars(select(_History).where(_History.vm_id == vm_id).order_by(_History.id))
+            steps = session.scalars(select(History).where(History.vm_id == vm_id).order_by(History.id))
             return tuple(Transition(step.source, step.target, step.at, step.reason, step.actor) for step in steps)
 
     def console_tail(self, vm_id: str) -> str:
         """The end of a VM's console as last noted, at most 16 KiB. Untrusted text: always escape."""
         with self._transaction() as session:
-            return session.scalar(select(_VM.console_tail).where(_VM.vm_id == vm_id)) or ""
+            return session.scalar(select(VM.console_tail).where(VM.vm_id == vm_id)) or ""
 
     def recent_ends(self, since: datetime) -> tuple[VMRecord, ...]:
         """The VMs that ended at ``since`` or later, oldest end first."""
-        return self._records(select(_VM).where(_VM.ended_at >= since).order_by(_VM.ended_at))
+        return self._records(select(VM).where(VM.ended_at >= since).order_by(VM.ended_at))
 
     def counts(self) -> tuple[Count, ...]:
         """VMs and cores that have not ended, by endpoint, VO and state."""
-        group = (_VM.site, _VM.ce, _VM.vo, _VM.state)
-        query = select(*group, func.count(), func.sum(_VM.cores)).where(_VM.state.in_(LIVE_STATES))
+        group = (VM.site, VM.ce, VM.vo, VM.state)
+        query = select(*group, func.count(), func.sum(VM.cores)).where(VM.state.in_(LIVE_STATES))
         with self._transaction() as session:
             return tuple(
                 Count(*row[:5], int(row[5])) for row in session.execute(query.group_by(*group).order_by(*group))
@@ -395,14 +247,16 @@ class VirtualMachineStore:
                 values = {f.name: getattr(report, f.name) for f in fields(CycleReport)}
                 values["vms"] = {state.value: number for state, number in report.vms.items()}
                 values["unmet"] = [asdict(unmet) | {"limit": unmet.limit.value} for unmet in report.unmet]
-                session.merge(_Cycle(**values))
-                session.execute(delete(_Cycle).where(_Cycle.at < report.at - REPORT_LIFETIME))
+                session.merge(Cycle(**values))
+            if reports:
+                latest = max(report.at for report in reports)
+                session.execute(delete(Cycle).where(Cycle.at < latest - REPORT_LIFETIME))
 
     def reports(self) -> tuple[CycleReport, ...]:
         """The last report of every endpoint and VO."""
         with self._transaction() as session:
             return tuple(
-                _report(row) for row in session.scalars(select(_Cycle).order_by(*_Cycle.__mapper__.primary_key))
+                _report(row) for row in session.scalars(select(Cycle).order_by(*Cycle.__mapper__.primary_key))
             )
 
     def _records(self, query) -> tuple[VMRecord, ...]:
@@ -424,8 +278,8 @@ class VirtualMachineStore:
             raise StoreUnavailable(f"database {where} does not answer: {getattr(error, 'orig', error)}") from error
 
 
-def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> _History:
-    return _History(vm_id=vm_id, source=source, target=target, at=at, reason=reason, actor=actor)
+def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
+    return History(vm_id=vm_id, source=source, target=target, at=at, reason=reason, actor=actor)
 
 
 def _changed(session: Session, statement: Update) -> bool:
@@ -437,17 +291,17 @@ def _values(facts: Facts) -> dict[str, Any]:
     if unknown := facts.keys() - Facts.__annotations__.keys():
         raise TypeError(f"unknown facts {sorted(unknown)}: expected some of {sorted(Facts.__annotations__)}")
     return {
-        name: func.coalesce(getattr(_VM, name), value) if name.endswith("_at") else value
+        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") else value
         for name, value in facts.items()
     }
 
 
-def _record(row: _VM) -> VMRecord:
+def _record(row: VM) -> VMRecord:
     values = {f.name: getattr(row, f.name) for f in fields(VMRecord) if f.name != "vm_type"}
     return VMRecord(vm_type=VMTypeKey(row.site, row.ce, row.queue), **values)
 
 
-def _report(row: _Cycle) -> CycleReport:
+def _report(row: Cycle) -> CycleReport:
     values = {f.name: getattr(row, f.name) for f in fields(CycleReport)}
     values["vms"] = {VMState(state): number for state, number in row.vms.items()}
     values["unmet"] = tuple(

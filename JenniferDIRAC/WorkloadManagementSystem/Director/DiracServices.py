@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -43,6 +43,14 @@ class PilotFacts:
     jobs: int
 
 
+@dataclass(frozen=True)
+class Demand:
+    """The task queues, and the VM types for which the Matcher gave no answer, with its reason."""
+
+    task_queues: tuple[TaskQueue, ...] = ()
+    unanswered: Mapping[VMTypeKey, str] = field(default_factory=dict)
+
+
 class DiracServices:
     """The real DIRAC, seen with the agent's host credentials."""
 
@@ -70,37 +78,43 @@ class DiracServices:
         return ""
 
     def unusable_endpoints(self, endpoints: Iterable[EndpointKey]) -> dict[EndpointKey, str]:
-        """The endpoints that the site mask or the resource status takes out of use, each with the reason."""
+        """The endpoints that the site mask or the resource status takes out of use, each with the reason.
+
+        One that the ResourceStatus system does not know (yet) is one of them, and no reason to refuse the others.
+        """
         endpoints = list(endpoints)
         if not endpoints:
             return {}
-        sites = sorted({key.site for key in endpoints})
-        statuses = _ask("the site mask (ResourceStatus)", partial(SiteStatus().getSiteStatuses, sites))
+        # Asked once: a ResourceStatus that is away costs DIRAC's own client half a minute already.
+        sites = _value("the site mask (ResourceStatus)", SiteStatus().getSiteStatuses(None))
         reasons = {}
         for key in endpoints:
-            status = statuses.get(key.site, "not in the site mask")
+            status = sites.get(key.site, "unknown")
             if status not in _USABLE:
                 reasons[key] = f"site {key.site} is {status} in the site mask"
-        ces = sorted({key.ce for key in endpoints})
-        ask_rss = partial(ResourceStatus().getElementStatus, ces, "ComputingElement", vO="all")
-        elements = _ask("the resource status of the endpoints (ResourceStatus)", ask_rss)
-        for key in endpoints:
-            status = elements.get(key.ce, {}).get("all", "without a status")
+                continue
+            result = ResourceStatus().getElementStatus(key.ce, "ComputingElement", vO="all")
+            status = result["Value"].get(key.ce, {}).get("all", "unknown") if result["OK"] else result["Message"]
             if status not in _USABLE:
-                reasons.setdefault(key, f"CE {key.ce} is {status} in the resource status")
+                reasons[key] = f"CE {key.ce}: resource status {status}"
         return reasons
 
-    def task_queues(self, parameters: Mapping[VMTypeKey, Mapping[str, object]]) -> tuple[TaskQueue, ...]:
+    def task_queues(self, parameters: Mapping[VMTypeKey, Mapping[str, object]]) -> Demand:
         """Task queues with waiting jobs, each once, with all VM types for which the Matcher names it."""
         matcher = MatcherClient()
         found: dict[int, dict] = {}
         matches: dict[int, set[VMTypeKey]] = {}
+        unanswered: dict[VMTypeKey, str] = {}
         for vm_type, resource in parameters.items():
-            queues = _ask("the Matcher", partial(matcher.getMatchingTaskQueues, dict(resource)))
+            try:
+                queues = _ask("the Matcher", partial(matcher.getMatchingTaskQueues, dict(resource)))
+            except DiracUnavailable as error:
+                unanswered[vm_type] = str(error)
+                continue
             for tq_id, queue in queues.items():
                 found[int(tq_id)] = queue
                 matches.setdefault(int(tq_id), set()).add(vm_type)
-        return tuple(
+        queues = tuple(
             TaskQueue(
                 id=tq_id,
                 vo=Registry.getVOForGroup(queue["OwnerGroup"]) or "",
@@ -110,6 +124,7 @@ class DiracServices:
             )
             for tq_id, queue in sorted(found.items())
         )
+        return Demand(queues, unanswered)
 
     def pilot_credential(self, vo: str) -> tuple[str, str]:
         """DN and group of the VO's generic pilot."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime
-
-from DIRAC.WorkloadManagementSystem.Client import PilotStatus
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
@@ -22,12 +20,11 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     ServerRequest,
     Unreachable,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent, VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Create,
@@ -35,7 +32,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
     Move,
     Outcome,
-    PilotState,
     Plan,
     Policy,
     VMState,
@@ -43,8 +39,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 )
 
 ACTOR = "director"
-# What becomes of the pilot of a VM that ended without its pilot saying so.
-_PILOT_END = {Outcome.WORKED: PilotStatus.DONE, Outcome.NO_WORK: PilotStatus.DONE, Outcome.KILLED: PilotStatus.DELETED}
+NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,18 @@ class NotCreated:
 @dataclass(frozen=True)
 class NotDeleted:
     vm: str
-    error: CloudError
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What became of a plan's creates: those that were started, and by endpoint and VO why others were not."""
+
+    starts: tuple[Start, ...]
+    refusals: Mapping[tuple[EndpointKey, str], str]
+
+    def started(self, endpoint: EndpointKey, vo: str) -> int:
+        return sum(1 for start in self.starts if (start.intent.vm_type.endpoint, start.intent.vo) == (endpoint, vo))
 
 
 class Executor:
@@ -81,7 +87,6 @@ class Executor:
     def __init__(
         self,
         store: VirtualMachineStore,
-        dirac: DiracServices,
         workers: Mapping[EndpointKey, EndpointWorker],
         user_data: UserDataMaker,
         warn: Callable[[str], None],
@@ -90,52 +95,46 @@ class Executor:
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ):
         self._store = store
-        self._dirac = dirac
         self._workers = workers
         self._user_data = user_data
         self._warn = warn
         self._now = now
         self._act_patience = act_patience
         self._new_id = new_id
-        self._results: queue.SimpleQueue = queue.SimpleQueue()
+        self._results: deque[Created | NotCreated | NotDeleted] = deque()
 
     def carry_out(
-        self,
-        plan: Plan,
-        configured: Iterable[EndpointConfig],
-        offerings: Mapping[VMTypeKey, Offering],
-        installation: str,
-        policy: Policy,
-    ) -> dict[tuple[EndpointKey, str], str]:
-        """Carry out ``plan``; returns, by endpoint and VO, why VMs could not be started.
+        self, plan: Plan, sight: Sight, configured: Iterable[EndpointConfig], installation: str, policy: Policy
+    ) -> Carried:
+        """Carry out ``plan``, which was made of ``sight``.
 
         :raises StoreUnavailable: at the latest before the first call to a cloud that an unrecorded intent would need
         """
         configs = {key_of(config): config for config in configured}
         for move in plan.moves:
-            self._move(move)
-        deletes = [delete for delete in plan.deletes if self._deleting(delete)]
-        starts, refusals = self._prepare(plan.creates, configs, offerings, installation, policy)
-        self._store.record_intents([start.intent for start in starts], self._now())
+            self._move(move, sight.consoles)
+        deletes = [delete for delete in plan.deletes if self._deleting(delete, sight.consoles)]
+        carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
+        self._store.record_intents([start.intent for start in carried.starts], self._now())
 
         futures = []
         for key in configs:
-            mine = [start for start in starts if start.intent.vm_type.endpoint == key]
+            mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
             gone = [delete for delete in deletes if delete.endpoint == key]
             if mine or gone:
-                task = _task(mine, gone, self._results.put)
+                task = _task(mine, gone, self._results.append)
                 futures.append(self._workers[key].start("create and delete servers", task))
         wait(futures, timeout=self._act_patience)
-        for future in futures:
-            if future.done() and future.exception() is not None:
-                self._warn(f"Creating and deleting broke off: {future.exception()!r}")
         self.record_outcomes()
-        return refusals
+        return carried
 
     def record_outcomes(self) -> None:
-        """Record all results that have come in, late ones of earlier cycles included."""
-        while not self._results.empty():
-            result = self._results.get()
+        """Record all results that have come in, late ones of earlier cycles included.
+
+        :raises StoreUnavailable: what could not be recorded is kept for the next time
+        """
+        while self._results:
+            result = self._results[0]
             match result:
                 case Created():
                     self._store.move(
@@ -150,24 +149,14 @@ class Executor:
                         flavor=result.flavor,
                     )
                 case NotCreated(error=AmbiguousOutcome()):
-                    self._warn(f"VM {result.vm}: the cloud did not say whether it was made; listings will tell")
+                    self._warn(
+                        f"VM {result.vm}: it is not known whether it was made, listings will tell: {result.error}"
+                    )
                 case NotCreated():
                     self._not_made(result)
                 case NotDeleted():
                     self._warn(f"VM {result.vm} could not be deleted and will be tried again: {result.error}")
-
-    def follow_pilots(self) -> None:
-        """Enter the pilots of VMs that have a server and no pilot yet: new, adopted, or missed while DIRAC was away."""
-        records = [one for one in self._store.live() if one.state is not VMState.PLANNED and one.outcome is None]
-        try:
-            known = self._dirac.pilot_facts(record.pilot_reference for record in records)
-            for record in records:
-                if record.pilot_reference not in known:
-                    self._dirac.register_pilot(
-                        record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, "JenniferDIRAC"
-                    )
-        except DiracUnavailable as error:
-            self._warn(f"New pilots could not be registered yet: {error}")
+            self._results.popleft()
 
     def _prepare(
         self,
@@ -176,10 +165,13 @@ class Executor:
         offerings: Mapping[VMTypeKey, Offering],
         installation: str,
         policy: Policy,
-    ) -> tuple[list[Start], dict[tuple[EndpointKey, str], str]]:
+    ) -> Carried:
+        """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next."""
         starts: list[Start] = []
         refusals: dict[tuple[EndpointKey, str], str] = {}
         for create in creates:
+            if (create.vm_type.endpoint, create.vo) in refusals:
+                continue
             config, offering = configs[create.vm_type.endpoint], offerings[create.vm_type]
             vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
             vm = self._new_id()
@@ -206,33 +198,26 @@ class Executor:
                 identity, offering.image, offering.flavor, user_data, tuple(vm_type.networks), vm_type.key_pair
             )
             starts.append(Start(intent, request))
-        return starts, refusals
+        return Carried(tuple(starts), refusals)
 
-    def _move(self, move: Move) -> None:
-        facts: dict[str, object] = {}
+    def _move(self, move: Move, consoles: Mapping[str, str]) -> None:
+        facts = Facts()
         if move.server_id:
             facts["server_id"] = move.server_id
         if move.outcome is not None:
             facts |= {"outcome": move.outcome, "outcome_reason": move.reason, "code": move.code}
-        moved = self._store.move(move.vm, move.source, move.target, self._now(), move.reason, ACTOR, **facts)
-        if moved and move.target is VMState.ENDED:
-            self._end_pilot(self._store.get(move.vm))
+            facts |= _post_mortem(move.vm, consoles)
+        self._store.move(move.vm, move.source, move.target, self._now(), move.reason, ACTOR, **facts)
 
-    def _deleting(self, delete: Delete) -> bool:
+    def _deleting(self, delete: Delete, consoles: Mapping[str, str]) -> bool:
         """Record that the VM is to be deleted; False when somebody else moved it meanwhile."""
         if delete.source in (VMState.DELETING, VMState.ENDED):
             return True
-        return self._store.move(
-            delete.vm,
-            delete.source,
-            VMState.DELETING,
-            self._now(),
-            delete.reason,
-            ACTOR,
-            outcome=delete.outcome,
-            outcome_reason=delete.reason,
-            code=delete.code,
+        facts = Facts(
+            server_id=delete.server_id, outcome=delete.outcome, outcome_reason=delete.reason, code=delete.code
         )
+        facts |= _post_mortem(delete.vm, consoles)
+        return self._store.move(delete.vm, delete.source, VMState.DELETING, self._now(), delete.reason, ACTOR, **facts)
 
     def _not_made(self, result: NotCreated) -> None:
         rejected = isinstance(result.error, Rejected)
@@ -247,20 +232,13 @@ class Executor:
             ACTOR,
             outcome=Outcome.REJECTED if rejected else Outcome.FAILED_TO_START,
             outcome_reason=reason,
+            code=NOT_MADE_CODE,
         )
 
-    def _end_pilot(self, record: VMRecord) -> None:
-        """Follow the pilot to its end: a VM that is gone runs no pilot any more."""
-        try:
-            facts = self._dirac.pilot_facts([record.pilot_reference]).get(record.pilot_reference)
-            if facts is None or facts.state is PilotState.FINISHED:
-                return
-            status = _PILOT_END.get(record.outcome, PilotStatus.ABORTED)
-            self._dirac.end_pilot(
-                record.pilot_reference, status, f"VM {record.outcome.value}: {record.outcome_reason}", record.vm_type
-            )
-        except DiracUnavailable as error:
-            self._warn(f"VM {record.vm_id}: the end of its pilot could not be told to DIRAC: {error}")
+
+def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
+    """The end of its console goes with the record: the server is about to be gone."""
+    return Facts(console_tail=consoles[vm]) if vm in consoles else Facts()
 
 
 def _task(
@@ -272,19 +250,23 @@ def _task(
         for delete in deletes:
             try:
                 cloud.delete_server(delete.server_id)
-            except CloudError as error:
+            except Exception as error:  # one delete that cannot be done must not keep the others from being done
                 done(NotDeleted(delete.vm, error))
         trouble = ""
         for start in starts:
+            vm = start.intent.vm_id
             if trouble:
-                done(NotCreated(start.intent.vm_id, Unreachable(f"not sent after another request failed: {trouble}")))
+                done(NotCreated(vm, Unreachable(f"not sent after another request failed: {trouble}")))
                 continue
             try:
                 done(_create(cloud, start))
             except CloudError as error:
-                done(NotCreated(start.intent.vm_id, error))
+                done(NotCreated(vm, error))
                 if not isinstance(error, Rejected):  # a reason that the next request shares
                     trouble = str(error)
+            except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
+                done(NotCreated(vm, AmbiguousOutcome(repr(error))))
+                trouble = repr(error)
 
     return act
 

@@ -21,6 +21,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 
 # A console log costs a call, so only those are read that can change a decision, and so many per cycle at most.
 MAX_CONSOLES = 20
+_OVER = (ServerStatus.STOPPED, ServerStatus.ERROR)
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,39 @@ class Observation:
     consoles: Mapping[str, str] = field(default_factory=dict)
 
 
-def observe(cloud: CloudEndpoint, vm_types: Iterable[VMTypeConfig], waiting_for: Iterable[str]) -> Observation:
-    """List the servers once, resolve every VM type, and read the consoles of VMs whose word is waited for.
+@dataclass(frozen=True)
+class Awaited:
+    """VMs whose words matter: those that never spoke, and those that have not said why they ended (ids)."""
 
-    ``waiting_for`` are ids of VMs that have not said why they ended. A console that cannot be read is no failure: the
-    VM's pilot tells as well.
+    first_word: frozenset[str] = frozenset()
+    end: frozenset[str] = frozenset()
+
+
+def observe(cloud: CloudEndpoint, vm_types: Iterable[VMTypeConfig], awaited: Awaited) -> Observation:
+    """List the servers once, resolve every VM type, and read the consoles that matter.
+
+    A console that cannot be read is no failure: the VM's pilot tells as well.
 
     :raises CloudError: the cloud did not give a whole listing
     """
     servers = cloud.list_servers()
-    wanted = set(waiting_for)
-    consoles: dict[str, str] = {}
-    for server in servers:
-        if len(consoles) == MAX_CONSOLES:
-            break
-        if server.status not in (ServerStatus.ACTIVE, ServerStatus.STOPPED) or server.identity is None:
-            continue
-        if server.identity.vm in wanted:
-            try:
-                consoles[server.identity.vm] = cloud.console_log(server.id)
-            except CloudError:
-                continue
     catalogue = cloud.catalogue()
     offerings = {vm_type.queue: _offering(vm_type, catalogue, cloud.max_user_data_bytes) for vm_type in vm_types}
+    consoles = {}
+    for server in _worth_reading(servers, awaited)[:MAX_CONSOLES]:
+        try:
+            consoles[server.identity.vm] = cloud.console_log(server.id)
+        except CloudError:
+            continue
     return Observation(servers, cloud.limits(), offerings, consoles)
+
+
+def _worth_reading(servers: Iterable[Server], awaited: Awaited) -> list[Server]:
+    """Servers that stopped come first: their console is about to go with them."""
+    ours = [server for server in servers if server.identity is not None]
+    ended = [one for one in ours if one.status in _OVER and one.identity.vm in awaited.end]
+    silent = [one for one in ours if one.status is ServerStatus.ACTIVE and one.identity.vm in awaited.first_word]
+    return ended + silent
 
 
 def _offering(vm_type: VMTypeConfig, catalogue: Catalogue, max_user_data_bytes: int) -> Offering:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Server
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import CONSOLE_TAIL_BYTES, Facts, VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import (
+    Demand,
+    DiracServices,
+    DiracUnavailable,
+    PilotFacts,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker, results_within
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation, Offering, observe
+from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     CloudUse,
     Endpoint,
@@ -27,24 +33,26 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     ServerState,
     ServerView,
     Snapshot,
-    TaskQueue,
     VirtualMachine,
-    VMState,
     VMType,
     VMTypeKey,
 )
 
 # So long after its back-off a VM type whose last VM ended badly gets one probe at a time.
 _HEALTH_WINDOW = timedelta(days=1)
-_MAY_SPEAK = (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """A cycle's snapshot, and what each VM type means at its cloud: what a create will ask for."""
+    """A cycle's snapshot, and what acting and reporting need besides.
+
+    ``offerings`` are what each VM type means at its cloud, ``consoles`` the consoles read, by VM id.
+    """
 
     snapshot: Snapshot
     offerings: Mapping[VMTypeKey, Offering]
+    consoles: Mapping[str, str]
+    demand_problem: str = ""
 
 
 def key_of(config: EndpointConfig) -> EndpointKey:
@@ -67,7 +75,7 @@ class Observer:
         self._workers = workers
         self._warn = warn
         self._list_deadline = list_deadline
-        self._missed: dict[str, int] = {}
+        self._memory: dict[EndpointKey, ListingMemory] = {}
 
     def observe(
         self,
@@ -83,54 +91,47 @@ class Observer:
         configured = tuple(configured)
         records = self._store.live()
         seen = self._look(records, configured)
+        self._remember(seen, records, installation, now)
         records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
         offerings = {
-            VMTypeKey(config.site, config.ce, queue): offering
-            for config in configured
-            if isinstance(look := seen[key_of(config)], Observation)
+            VMTypeKey(key.site, key.ce, queue): offering
+            for key, look in seen.items()
+            if isinstance(look, Observation)
             for queue, offering in look.offerings.items()
         }
+        demand = self._dirac.task_queues(dict(_questions(configured, offerings)))
         facts = self._pilot_facts(records)
         unusable = self._unusable(configured)
         snapshot = Snapshot(
             endpoints=tuple(
-                _endpoint(config, seen[key_of(config)], offerings, unusable, installation) for config in configured
+                self._endpoint(config, seen[key_of(config)], offerings, demand, unusable, installation)
+                for config in configured
             ),
-            task_queues=self._task_queues(configured, offerings),
+            task_queues=demand.task_queues,
             vms=tuple(self._vm(record, seen.get(record.endpoint), facts, now) for record in records),
             recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
         )
-        return Sight(snapshot, offerings)
+        consoles = {
+            vm: text for look in seen.values() if isinstance(look, Observation) for vm, text in look.consoles.items()
+        }
+        return Sight(snapshot, offerings, consoles, self._demand_problem(demand))
 
-    def _task_queues(
-        self, configured: Iterable[EndpointConfig], offerings: Mapping[VMTypeKey, Offering]
-    ) -> tuple[TaskQueue, ...]:
-        parameters = {}
-        for config in configured:
-            for vm_type in config.vm_types:
-                key = VMTypeKey(config.site, config.ce, vm_type.queue)
-                flavor = offerings[key].flavor if key in offerings else None
-                size = (flavor.cores, flavor.ram_mib) if flavor else ()
-                parameters[key] = vm_type.matcher_parameters(*size)
-        try:
-            return self._dirac.task_queues(parameters)
-        except DiracUnavailable as error:
-            self._warn(f"Demand is unknown, so nothing is started in this cycle: {error}")
-            return ()
-
-    def _look(self, records, configured) -> dict[EndpointKey, Observation | Exception]:
+    def _look(
+        self, records: Iterable[VMRecord], configured: Iterable[EndpointConfig]
+    ) -> dict[EndpointKey, Observation | Exception]:
         """One look at each cloud, all at the same time."""
-        waiting: dict[EndpointKey, list[str]] = {}
-        for record in records:
-            if record.said_code is None and record.state in _MAY_SPEAK:
-                waiting.setdefault(record.endpoint, []).append(record.vm_id)
         futures = {}
         for config in configured:
             key = key_of(config)
-            look = partial(observe, vm_types=config.vm_types, waiting_for=waiting.get(key, ()))
+            mine = [record for record in records if record.endpoint == key and record.said_code is None]
+            awaited = Awaited(
+                first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
+                end=frozenset(record.vm_id for record in mine),
+            )
+            look = partial(observe, vm_types=config.vm_types, awaited=awaited)
             futures[key] = self._workers[key].start("list servers", look)
         seen = results_within(futures, self._list_deadline)
         for key, result in seen.items():
@@ -138,20 +139,41 @@ class Observer:
                 self._warn(f"{key}: its servers could not be listed, so none of its records changes: {result}")
         return seen
 
+    def _remember(
+        self,
+        seen: Mapping[EndpointKey, Observation | Exception],
+        records: Iterable[VMRecord],
+        installation: str,
+        now: datetime,
+    ) -> None:
+        """Take the listings into memory; an endpoint that is not configured (any more) is forgotten."""
+        self._memory = {key: self._memory.get(key, ListingMemory()) for key in seen}
+        for key, look in seen.items():
+            mine = [record for record in records if record.endpoint == key]
+            believed = {record.vm_id for record in mine if record.server_id and record.state in LISTED_STATES}
+            listed = {view.vm for view in _ours(look, installation)} if isinstance(look, Observation) else set()
+            suspect = is_suspect(believed, listed)
+            if suspect and isinstance(look, Observation):
+                missing = len(believed - listed)
+                self._warn(f"{key}: its list lacks {missing} of {len(believed)} servers; nothing follows from that yet")
+            self._memory[key].see(look, suspect, mine, now)
+
     def _ended_but_listed(
         self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, live: set[str]
     ) -> tuple[VMRecord, ...]:
         """Records that have ended and whose server the cloud lists: one that was made too late to be believed in."""
-        listed = {
-            server.identity.vm
-            for look in seen.values()
-            if isinstance(look, Observation)
-            for server in look.servers
-            if server.identity is not None and server.identity.installation == installation
-        }
+        looks = (look for look in seen.values() if isinstance(look, Observation))
+        listed = {server.vm for look in looks for server in _ours(look, installation)}
         return self._store.ended(listed - live)
 
-    def _pilot_facts(self, records) -> dict[str, PilotFacts] | None:
+    def _demand_problem(self, demand: Demand) -> str:
+        """Why demand is not known for every VM type, or ""."""
+        problem = "; ".join(dict.fromkeys(demand.unanswered.values()))
+        if problem:
+            self._warn(f"Demand is unknown for {len(demand.unanswered)} VM types: {problem}")
+        return problem and f"demand is unknown: {problem}"
+
+    def _pilot_facts(self, records: Iterable[VMRecord]) -> dict[str, PilotFacts] | None:
         """What DIRAC knows of the VMs' pilots; None when it could not be asked."""
         try:
             return self._dirac.pilot_facts(record.pilot_reference for record in records)
@@ -159,16 +181,17 @@ class Observer:
             self._warn(f"The pilots' states are unknown in this cycle: {error}")
             return None
 
-    def _unusable(self, configured) -> dict[EndpointKey, str]:
+    def _unusable(self, configured: Iterable[EndpointConfig]) -> dict[EndpointKey, str]:
+        keys = [key_of(config) for config in configured]
         try:
-            return self._dirac.unusable_endpoints(map(key_of, configured))
+            return self._dirac.unusable_endpoints(keys)
         except DiracUnavailable as error:
-            return {key_of(config): str(error) for config in configured}
+            return dict.fromkeys(keys, str(error))
 
     def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
         """Ends that tell of a VM type's health: not those of VMs which a full or absent cloud never made."""
         return tuple(
-            RecentEnd(record.vm_type, record.outcome, record.ended_at)
+            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at)
             for record in self._store.recent_ends(since)
             if record.server_id or record.outcome is not Outcome.FAILED_TO_START
         )
@@ -195,12 +218,12 @@ class Observer:
             if report.said is not None and said is None:
                 said = report.said
                 news |= {"said_code": said.code, "said_reason": said.reason}
-                news["console_tail"] = console[-CONSOLE_TAIL_BYTES:]
         finished_at = record.pilot_finished_at
         if finished_at is None and (said is not None or (pilot and pilot.state is PilotState.FINISHED)):
             finished_at = news["pilot_finished_at"] = now
         if news:
             self._store.note(record.vm_id, **news)
+        memory = self._memory.get(record.endpoint)
         return VirtualMachine(
             id=record.vm_id,
             vm_type=record.vm_type,
@@ -211,7 +234,7 @@ class Observer:
             created_at=record.created_at,
             since=record.since,
             server_id=record.server_id,
-            missed=self._strikes(record.vm_id, seen),
+            missed=memory.missed(record.vm_id) if memory else 0,
             spoke=spoke,
             pilot=pilot.state if pilot else PilotState.UNKNOWN,
             pilot_finished_at=finished_at,
@@ -223,69 +246,69 @@ class Observer:
             task_queue=record.task_queue,
         )
 
-    def _strikes(self, vm: str, seen: Observation | Exception | None) -> int:
-        """Complete listings in a row that did not hold the VM; one that failed neither counts nor clears."""
-        if isinstance(seen, Observation):
-            listed = any(server.identity is not None and server.identity.vm == vm for server in seen.servers)
-            self._missed[vm] = 0 if listed else self._missed.get(vm, 0) + 1
-        return self._missed.get(vm, 0)
+    def _endpoint(
+        self,
+        config: EndpointConfig,
+        seen: Observation | Exception,
+        offerings: Mapping[VMTypeKey, Offering],
+        demand: Demand,
+        unusable: Mapping[EndpointKey, str],
+        installation: str,
+    ) -> Endpoint:
+        key = key_of(config)
+        memory = self._memory[key]
+        listed = seen if isinstance(seen, Observation) else None
+        return Endpoint(
+            key=key,
+            vm_types=tuple(
+                _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings, demand)
+                for vm_type in config.vm_types
+            ),
+            max_vms=config.max_vms,
+            max_cores=config.max_cores,
+            unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
+            servers=_ours(listed, installation) if listed else None,
+            suspect_since=memory.suspect_since,
+            watching_since=memory.since,
+            cloud=CloudUse(**vars(listed.limits)) if listed else None,
+        )
 
-    def forget(self, vms: Iterable[str]) -> None:
-        """Drop the strikes of VMs that have ended."""
-        for vm in vms:
-            self._missed.pop(vm, None)
+
+def _questions(
+    configured: Iterable[EndpointConfig], offerings: Mapping[VMTypeKey, Offering]
+) -> Iterator[tuple[VMTypeKey, dict]]:
+    """What to ask the Matcher for each VM type; the flavor's size stands in where the CS is silent."""
+    for config in configured:
+        for vm_type in config.vm_types:
+            key = VMTypeKey(config.site, config.ce, vm_type.queue)
+            flavor = offerings[key].flavor if key in offerings else None
+            size = (flavor.cores, flavor.ram_mib) if flavor else ()
+            yield key, vm_type.matcher_parameters(*size)
 
 
 def _said(record: VMRecord) -> EndReport | None:
     return None if record.said_code is None else EndReport(record.said_code, record.said_reason)
 
 
-def _endpoint(
-    config: EndpointConfig,
-    seen: Observation | Exception,
-    offerings: Mapping[VMTypeKey, Offering],
-    unusable: Mapping[EndpointKey, str],
-    installation: str,
-) -> Endpoint:
-    key = key_of(config)
-    listed = seen if isinstance(seen, Observation) else None
-    return Endpoint(
-        key=key,
-        vm_types=tuple(
-            _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings)
-            for vm_type in config.vm_types
-        ),
-        max_vms=config.max_vms,
-        max_cores=config.max_cores,
-        unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
-        servers=_ours(listed, installation) if listed else None,
-        cloud=CloudUse(**vars(listed.limits)) if listed else None,
-        foreign_servers=sum(1 for server in listed.servers if not _is_ours(server, installation)) if listed else 0,
-    )
-
-
-def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey, Offering]) -> VMType:
+def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey, Offering], demand: Demand) -> VMType:
     offering = offerings.get(key, Offering())
     flavor = offering.flavor
     return VMType(
         key=key,
         cores=flavor.cores if flavor else config.number_of_processors or 1,
+        slots=config.number_of_processors,
         ram_mib=flavor.ram_mib if flavor else config.max_ram,
         vos=config.vos,
         max_vms=config.max_vms,
         max_cores=config.max_cores,
         fills_cores=config.fills_cores,
-        unusable=offering.problem,
+        unusable=offering.problem or demand.unanswered.get(key, ""),
     )
 
 
-def _is_ours(server: Server, installation: str) -> bool:
-    return server.identity is not None and server.identity.installation == installation
-
-
-def _ours(listed: Observation, installation: str) -> tuple[ServerView, ...]:
+def _ours(look: Observation, installation: str) -> tuple[ServerView, ...]:
     return tuple(
         ServerView(server.id, server.identity.vm, ServerState(server.status.value), server.fault)
-        for server in listed.servers
-        if _is_ours(server, installation)
+        for server in look.servers
+        if server.identity is not None and server.identity.installation == installation
     )

@@ -7,55 +7,67 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, Plan, Snapshot, Unmet, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, Plan, Unmet, VMState, VMType
 
 
 def cycle_reports(
-    snapshot: Snapshot,
+    sight: Sight,
     plan: Plan,
     vos: Iterable[str],
-    refusals: Mapping[tuple[EndpointKey, str], str],
+    carried: Carried,
     broken: Mapping[EndpointKey, str],
     now: datetime,
 ) -> tuple[CycleReport, ...]:
-    """A report for every VO that an endpoint may serve, and one for demand that no endpoint can serve at all.
+    """A report for every VO that an endpoint may serve, and one per VO for demand that no endpoint can serve at all.
 
-    ``refusals`` are those of ``Executor.carry_out``; ``broken`` names endpoints whose configuration was refused.
+    ``broken`` names endpoints whose configuration was refused.
     """
     vos = tuple(vos)
     reports = [
-        _report(endpoint, vo, snapshot, plan, refusals.get((endpoint.key, vo), ""), now)
-        for endpoint in snapshot.endpoints
+        _report(endpoint, vo, sight, plan, carried, now)
+        for endpoint in sight.snapshot.endpoints
         for vo in vos
-        if any(not vm_type.vos or vo in vm_type.vos for vm_type in endpoint.vm_types)
+        if any(_serves(vm_type, vo) for vm_type in endpoint.vm_types)
     ]
     for key, problem in broken.items():
         reports += [
             CycleReport(key.site, key.ce, vo, now, f"{key} {vo}: stopped by {problem}", problem=problem) for vo in vos
         ]
+    told = {unmet for report in reports for unmet in report.unmet}
+    for vo in vos:
+        untold = tuple(unmet for unmet in plan.unmet if unmet.vo == vo and unmet not in told)
+        if untold:
+            cores = sum(unmet.cores for unmet in untold)
+            line = f"{vo}: {cores} cores wanted that no endpoint can serve: {_reasons(untold)}"
+            reports.append(CycleReport("", "", vo, now, line, cores, unmet=untold))
     return tuple(reports)
 
 
-def _report(endpoint: Endpoint, vo: str, snapshot: Snapshot, plan: Plan, refusal: str, now: datetime) -> CycleReport:
-    types = {vm_type.key for vm_type in endpoint.vm_types}
+def _report(endpoint: Endpoint, vo: str, sight: Sight, plan: Plan, carried: Carried, now: datetime) -> CycleReport:
+    snapshot, key = sight.snapshot, endpoint.key
+    types = {vm_type.key for vm_type in endpoint.vm_types if _serves(vm_type, vo)}
     queues = {tq.id: tq for tq in snapshot.task_queues if tq.vo == vo and tq.matches & types}
-    mine = {vm.id: vm for vm in snapshot.vms if vm.endpoint == endpoint.key and vm.vo == vo}
+    mine = {vm.id: vm for vm in snapshot.vms if vm.endpoint == key and vm.vo == vo}
     wanted = sum(tq.jobs * tq.processors for tq in queues.values())
     states = Counter(vm.state for vm in mine.values())
-    started = (
-        sum(1 for new in plan.creates if new.vm_type.endpoint == endpoint.key and new.vo == vo) if not refusal else 0
-    )
+    started = carried.started(key, vo)
     deleted = sum(1 for delete in plan.deletes if delete.vm in mine)
     unmet = tuple(one for one in plan.unmet if one.task_queue in queues)
-    problem = snapshot.refused_vos.get(vo, "") or refusal
+    problem = snapshot.refused_vos.get(vo, "") or carried.refusals.get((key, vo), "") or sight.demand_problem
 
     vms = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
-    line = f"{endpoint.key} {vo}: {wanted} cores wanted; VMs {vms}; started {started}, deleted {deleted}"
+    line = f"{key} {vo}: {wanted} cores wanted; VMs {vms}; started {started}, deleted {deleted}"
     if problem:
         line += f"; stopped by {problem}"
     elif unmet:
         line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(unmet)}"
-    return CycleReport(endpoint.key.site, endpoint.key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
+    return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
+
+
+def _serves(vm_type: VMType, vo: str) -> bool:
+    return not vm_type.vos or vo in vm_type.vos
 
 
 def _reasons(unmet: Iterable[Unmet]) -> str:

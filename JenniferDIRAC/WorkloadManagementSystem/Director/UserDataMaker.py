@@ -6,7 +6,7 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMT
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, proxy_lifetime
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
@@ -48,7 +48,7 @@ class UserDataMaker:
                 name=identity.name,
                 pilot_reference=intent.pilot_reference,
                 pilot_stamp=intent.pilot_stamp,
-                proxy=self._dirac.pilot_proxy(intent.vo, profile.proxy_lifetime),
+                proxy=self._dirac.pilot_proxy(intent.vo, proxy_lifetime(profile, vm_type)),
                 max_lifetime=policy.max_lifetime,
                 processors=intent.cores,
             )

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING, is_supply
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import backoff_left
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import (
+    EVERY_VO,
+    NO_WORK_IN_A_ROW,
+    Scope,
+    backoff_left,
+    scopes,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Create,
     Endpoint,
     EndpointKey,
     Limit,
+    Outcome,
     Policy,
     RecentEnd,
     Snapshot,
@@ -40,13 +47,17 @@ class Stop:
 
 
 class Ledger:
-    """What is in use everywhere, intents and this plan's own creates included; it answers what still has room."""
+    """What is in use everywhere, intents and this plan's own creates included; it answers what still has room.
+
+    ``supply`` are the ids of the VMs that are on their way to their first job.
+    """
 
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
         vms: Iterable[VirtualMachine],
-        unhealthy: Mapping[VMTypeKey, RecentEnd],
+        supply: Container[str],
+        unhealthy: Mapping[Scope, RecentEnd],
         policy: Policy,
         now: datetime,
     ):
@@ -56,7 +67,7 @@ class Ledger:
         self.cores: Counter[EndpointKey | VMTypeKey] = Counter()
         self.vo_cores: Counter[str] = Counter()
         self.starting: Counter[EndpointKey] = Counter()
-        self.unproven: Counter[VMTypeKey] = Counter()
+        self.unproven: Counter[Scope] = Counter()
         self.creates: Counter[EndpointKey] = Counter()
         # What was asked of a cloud and its own count may not hold yet.
         self.pending_vms: Counter[EndpointKey] = Counter()
@@ -64,10 +75,10 @@ class Ledger:
         self.pending_ram_mib: Counter[EndpointKey] = Counter()
         listed = {server.vm for endpoint in self.endpoints.values() for server in endpoint.servers or ()}
         for vm in vms:
-            if vm.state is VMState.ENDED:
+            if vm.state is VMState.ENDED and vm.id not in listed:
                 continue
             asked = vm.state in (VMState.PLANNED, VMState.REQUESTED) and vm.id not in listed
-            self._count(vm.vm_type, vm.vo, vm.cores, vm.ram_mib, vm.state in STARTING, is_supply(vm), asked)
+            self._count(vm.vm_type, vm.vo, vm.cores, vm.ram_mib, vm.state in STARTING, vm.id in supply, asked)
 
     def _count(
         self, key: VMTypeKey, vo: str, cores: int, ram_mib: int, starting: bool, unproven: bool, asked: bool
@@ -78,7 +89,8 @@ class Ledger:
             self.vms[place] += 1
             self.cores[place] += cores
         self.starting[key.endpoint] += starting
-        self.unproven[key] += unproven
+        for scope in scopes(key, vo):
+            self.unproven[scope] += unproven
         if asked:
             self.pending_vms[key.endpoint] += 1
             self.pending_cores[key.endpoint] += cores
@@ -88,18 +100,19 @@ class Ledger:
         self._count(vm_type.key, vo, vm_type.cores, vm_type.ram_mib, starting=True, unproven=True, asked=True)
         self.creates[vm_type.key.endpoint] += 1
 
-    def stop(self, vm_type: VMType) -> Stop | None:
-        """The first limit that leaves no room for one more VM of this type, or None."""
-        return next(self._stops(self.endpoints[vm_type.key.endpoint], vm_type), None)
+    def stop(self, vm_type: VMType, vo: str) -> Stop | None:
+        """The first limit that leaves no room for one more VM of this type for the VO, or None."""
+        return next(self._stops(self.endpoints[vm_type.key.endpoint], vm_type, vo), None)
 
-    def _stops(self, endpoint: Endpoint, vm_type: VMType) -> Iterator[Stop]:
+    def _stops(self, endpoint: Endpoint, vm_type: VMType, vo: str) -> Iterator[Stop]:
         where, key, policy = endpoint.key, vm_type.key, self.policy
         if endpoint.unusable or endpoint.servers is None:
             reason = endpoint.unusable or "its list of servers failed or broke off"
             yield Stop(Limit.ENDPOINT_UNUSABLE, f"{where}: {reason}")
         if vm_type.unusable:
             yield Stop(Limit.VM_TYPE_UNUSABLE, f"{key}: {vm_type.unusable}")
-        yield from self._backoff(key)
+        for scope in scopes(key, vo):
+            yield from self._backoff(scope)
         cores, ram = vm_type.cores, vm_type.ram_mib
         yield from _full(Limit.ENDPOINT_MAX_VMS, where, endpoint.max_vms, self.vms[where], 1)
         yield from _full(Limit.ENDPOINT_MAX_CORES, where, endpoint.max_cores, self.cores[where], cores)
@@ -115,15 +128,19 @@ class Ledger:
         yield from _full(Limit.MAX_BOOTING, where, policy.max_booting, self.starting[where], 1)
         yield from _full(Limit.MAX_CREATES_PER_CYCLE, where, policy.max_creates_per_cycle, self.creates[where], 1)
 
-    def _backoff(self, key: VMTypeKey) -> Iterator[Stop]:
-        end = self.unhealthy.get(key)
+    def _backoff(self, scope: Scope) -> Iterator[Stop]:
+        end = self.unhealthy.get(scope)
         if end is None:
             return
+        key, vo = scope
+        who = key if vo == EVERY_VO else f"{key} for {vo}"
+        last = f"{NO_WORK_IN_A_ROW} VMs" if end.outcome is Outcome.NO_WORK else "VM"
+        why = f"the last {last} ended {end.outcome.value}"
         left = math.ceil(backoff_left(end, self.policy, self.now))
         if left:
-            yield Stop(Limit.BACKOFF, f"{key}: back-off for {left} s more, its last VM ended {end.outcome.value}")
-        elif self.unproven[key]:
-            yield Stop(Limit.BACKOFF, f"{key}: one probe is on its way, the last VM ended {end.outcome.value}")
+            yield Stop(Limit.BACKOFF, f"{who}: back-off for {left} s more, {why}")
+        elif self.unproven[scope]:
+            yield Stop(Limit.BACKOFF, f"{who}: one probe is on its way, {why}")
 
     def free_cores(self, endpoint: Endpoint) -> float:
         """Cores that limit and quota leave; infinite without either."""
@@ -170,7 +187,7 @@ def allocate(
         for vo in sorted(turns, key=lambda vo: (ledger.vo_cores[vo], vo)):
             queue = turns[vo].popleft()
             ranked = sorted(options[queue.id], key=lambda vm_type: ledger.rank(vm_type, queue, jobs[queue.id]))
-            chosen, stops = _first_with_room(ranked, ledger)
+            chosen, stops = _first_with_room(ranked, vo, ledger)
             if chosen is None:
                 unmet.append(_unmet(queue, jobs[queue.id], _joined(stops), ranked[0].key))
             else:
@@ -184,10 +201,10 @@ def allocate(
     return tuple(creates), tuple(sorted(unmet, key=lambda item: item.task_queue))
 
 
-def _first_with_room(vm_types: list[VMType], ledger: Ledger) -> tuple[VMType | None, list[Stop]]:
+def _first_with_room(vm_types: list[VMType], vo: str, ledger: Ledger) -> tuple[VMType | None, list[Stop]]:
     stops = []
     for vm_type in vm_types:
-        stop = ledger.stop(vm_type)
+        stop = ledger.stop(vm_type, vo)
         if stop is None:
             return vm_type, []
         stops.append(stop)
@@ -200,7 +217,8 @@ def _vm_types(snapshot: Snapshot) -> Iterator[VMType]:
 
 
 def _fits(vm_type: VMType, queue: TaskQueue) -> bool:
-    served = not vm_type.vos or queue.vo in vm_type.vos
+    # As DIRAC compares VO names: without regard to case.
+    served = not vm_type.vos or queue.vo.lower() in {vo.lower() for vo in vm_type.vos}
     return served and vm_type.key in queue.matches and vm_type.jobs_at_once(queue.processors) > 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     PilotState,
     TaskQueue,
@@ -36,17 +37,19 @@ def each_once(task_queues: Iterable[TaskQueue]) -> tuple[TaskQueue, ...]:
     return tuple(queue for _, queue in sorted(merged.items()) if queue.jobs > 0)
 
 
-def is_supply(vm: VirtualMachine) -> bool:
-    """Whether this VM is going to ask for its first job."""
+def is_supply(vm: VirtualMachine, watch: Watch) -> bool:
+    """Whether this VM is going to ask for its first job; one that runs for long without a job is not believed to."""
     if vm.said is not None or vm.jobs > 0 or vm.pilot is PilotState.FINISHED:
         return False
-    return vm.state in STARTING or vm.state is VMState.RUNNING
+    if vm.state is VMState.RUNNING:
+        return not watch.longer(vm.since, watch.policy.registration_timeout)
+    return vm.state in STARTING
 
 
 def jobs_left(
-    task_queues: Iterable[TaskQueue], vms: Iterable[VirtualMachine], vm_types: Mapping[VMTypeKey, VMType]
+    task_queues: Iterable[TaskQueue], supply: Iterable[VirtualMachine], vm_types: Mapping[VMTypeKey, VMType]
 ) -> dict[int, int]:
-    """Waiting jobs per task queue id that the VMs on their way will not take.
+    """Waiting jobs per task queue id that the VMs on their way, ``supply``, will not take.
 
     The oldest VM is assigned first, and to the queue it was started for if that one still waits: so the VMs that a
     plan created cover just what they were created for, and planning again creates nothing more.
@@ -57,8 +60,8 @@ def jobs_left(
     def suitable(vm: VirtualMachine) -> list[TaskQueue]:
         return [queue for queue in queues.values() if covers(vm, queue, vm_types) > 0]
 
-    supply = [(vm, suitable(vm)) for vm in vms if is_supply(vm)]
-    for vm, options in sorted(supply, key=lambda item: (item[0].created_at, len(item[1]), item[0].id)):
+    assignable = [(vm, suitable(vm)) for vm in supply]
+    for vm, options in sorted(assignable, key=lambda item: (item[0].created_at, len(item[1]), item[0].id)):
         waiting = [queue for queue in options if left[queue.id] > 0]
         if waiting:
             queue = min(waiting, key=lambda q: (q.id != vm.task_queue, _waste(vm, q, left[q.id], vm_types), q.id))

@@ -1,18 +1,21 @@
 """What becomes of each VM record, given what the cloud lists and what DIRAC and the VM itself say.
 
 What is seen comes first, time-outs after: a VM that shows life is never timed out by a late or stopped director. An
-endpoint without a complete listing changes nothing, and no server is believed gone on one listing. An age that is
-negative, because a clock was set back, is below every time-out.
+endpoint without a complete listing changes nothing, and no server is believed gone on one listing, nor on several that
+lack most servers at once. An age that is negative, because a clock was set back, is below every time-out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
     Endpoint,
+    EndpointKey,
     Move,
     Outcome,
     PilotState,
@@ -37,6 +40,9 @@ TRANSITIONS: frozenset[tuple[VMState, VMState]] = frozenset(
     }.items()
     for target in targets
 )
+
+#: States in which a VM with a server is to be found in its endpoint's list.
+LISTED_STATES = frozenset({VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING})
 
 _WORKING = frozenset({VMState.RUNNING, VMState.DRAINING})
 
@@ -67,19 +73,71 @@ def is_allowed(source: VMState, target: VMState) -> bool:
     return (source, target) in TRANSITIONS
 
 
+def is_suspect(believed: Set[str], listed: Set[str]) -> bool:
+    """Whether a complete listing lacks so many servers at once that it is rather the list that is wrong.
+
+    ``believed`` are the ids of an endpoint's VMs in ``LISTED_STATES`` whose record has a server, ``listed`` those of
+    the VMs that its list shows.
+    """
+    return len(believed) > 1 and 2 * len(believed & listed) < len(believed)
+
+
+def disbelief(endpoint: Endpoint, vms: Iterable[VirtualMachine], watch: Watch) -> str:
+    """Why nothing is believed gone on this endpoint's list: "" or how much of it is missing since when."""
+    since = endpoint.suspect_since
+    if since is None or watch.longer(since, watch.policy.suspect_timeout):
+        return ""
+    believed = {vm.id for vm in vms if vm.endpoint == endpoint.key and vm.server_id and vm.state in LISTED_STATES}
+    missing = len(believed - {server.vm for server in endpoint.servers or ()})
+    return f"{missing} of {len(believed)} servers are missing from its list since {since:%Y-%m-%d %H:%M} UTC"
+
+
+def watches(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[EndpointKey, Watch]:
+    """Per endpoint since when it was looked at without a break: by the director, and with a list in answer."""
+    return {
+        endpoint.key: Watch(
+            policy,
+            now,
+            max((since for since in (snapshot.watching_since, endpoint.watching_since) if since), default=None),
+        )
+        for endpoint in snapshot.endpoints
+    }
+
+
 def decide_all(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[str, Move | Delete]:
     """The decision of this cycle per VM, by the VM's id; VMs that stay as they are have none."""
-    watch = Watch(policy, now, snapshot.watching_since)
     endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
+    watch = watches(snapshot, policy, now)
+    disbelieved = {key for key, endpoint in endpoints.items() if disbelief(endpoint, snapshot.vms, watch[key])}
     decisions: dict[str, Move | Delete] = {}
     for vm in snapshot.vms:
         endpoint = endpoints.get(vm.endpoint)
         if endpoint is None or endpoint.servers is None:
             continue
-        decision = decide(vm, server_of(vm, endpoint), watch)
+        server = server_of(vm, endpoint)
+        if server is None and vm.endpoint in disbelieved:
+            continue
+        decision = decide(vm, server, watch[vm.endpoint])
         if decision is not None:
             decisions[vm.id] = decision
-    return decisions
+    return _within_cap(decisions, snapshot.vms, policy.max_deletes_per_cycle)
+
+
+def _within_cap(
+    decisions: dict[str, Move | Delete], vms: Iterable[VirtualMachine], max_deletes: int
+) -> dict[str, Move | Delete]:
+    """Every step but the deletes beyond ``max_deletes`` of an endpoint. New deletes go first, then the oldest VM.
+
+    Were the repeated ones first, a few servers that the cloud cannot delete would keep all others alive.
+    """
+    deletes: Counter[EndpointKey] = Counter()
+    kept = dict(decisions)
+    for vm in sorted(vms, key=lambda vm: (vm.state in (VMState.DELETING, VMState.ENDED), vm.created_at, vm.id)):
+        if isinstance(decisions.get(vm.id), Delete):
+            deletes[vm.endpoint] += 1
+            if deletes[vm.endpoint] > max_deletes:
+                del kept[vm.id]
+    return kept
 
 
 def server_of(vm: VirtualMachine, endpoint: Endpoint) -> ServerView | None:
@@ -114,15 +172,18 @@ def decide(vm: VirtualMachine, server: ServerView | None, watch: Watch) -> Move 
     if server is None:
         end = _absent(vm, watch)
         return None if end is None else _move(vm, VMState.ENDED, end.reason, end=end)
+    if _came_back(vm, server, watch) or _verdict_waits(vm, server, watch):
+        return None
     if vm.state in (VMState.DELETING, VMState.ENDED):
         return _delete(vm, server, _stored_end(vm, watch))
     end = _broken(vm, server, watch) or _overdue(vm, watch)
     if end is not None:
         return _delete(vm, server, end)
-    if _alive(vm):
-        return _becomes_running(vm, server)
     if vm.state in _WORKING:
-        return None
+        end = _without_pilot(vm, watch)
+        return None if end is None else _delete(vm, server, end)
+    if _alive(vm):
+        return _move(vm, VMState.RUNNING, "The VM or its pilot reported.", server)
     if server.state is ServerState.ACTIVE and vm.state is not VMState.BOOTING:
         return _move(vm, VMState.BOOTING, "Its server is active; its first word is awaited.", server)
     end = _silent(vm, watch) if vm.state is VMState.BOOTING else _unlaunched(vm, server, watch)
@@ -148,6 +209,29 @@ def _absent(vm: VirtualMachine, watch: Watch) -> End | None:
     )
 
 
+def _came_back(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
+    """It was believed gone, and its server is there again with a pilot at work: that one is left to finish."""
+    return (
+        vm.state is VMState.ENDED
+        and vm.outcome is Outcome.VANISHED
+        and vm.said is None
+        and vm.pilot in (PilotState.RUNNING, PilotState.NOT_ASKED)
+        and server.state not in (ServerState.STOPPED, ServerState.ERROR)
+        and _expired(vm, watch) is None
+    )
+
+
+def _verdict_waits(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
+    """It stopped, and only DIRAC knows why: it is asked again, for a while."""
+    unknown = vm.pilot is PilotState.NOT_ASKED and vm.said is None and vm.jobs == 0
+    return (
+        unknown
+        and server.state is ServerState.STOPPED
+        and vm.state not in (VMState.DELETING, VMState.ENDED)
+        and not watch.longer(vm.since, watch.policy.registration_timeout)
+    )
+
+
 def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
     """The cloud shows that the server is no longer any use."""
     if server.state is ServerState.STOPPED:
@@ -167,10 +251,15 @@ def _overdue(vm: VirtualMachine, watch: Watch) -> End | None:
         end = assess(vm, watch)
         late = f"It did not switch itself off within {_minutes(policy.poweroff_timeout)} of its pilot's end."
         return replace(end, reason=f"{late} {end.reason}")
+    return _expired(vm, watch)
+
+
+def _expired(vm: VirtualMachine, watch: Watch) -> End | None:
     # Not a matter of who was looking: an age limit counts from the creation.
-    if watch.now - vm.created_at > policy.max_lifetime:
-        return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {_minutes(policy.max_lifetime)}.")
-    return None
+    lifetime = watch.policy.max_lifetime
+    if watch.now - vm.created_at <= lifetime:
+        return None
+    return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {_minutes(lifetime)}.")
 
 
 def _unlaunched(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
@@ -193,14 +282,19 @@ def _silent(vm: VirtualMachine, watch: Watch) -> End | None:
     )
 
 
+def _without_pilot(vm: VirtualMachine, watch: Watch) -> End | None:
+    """It runs, and DIRAC, which was asked, never saw its pilot at work."""
+    timeout = watch.policy.registration_timeout
+    never_ran = vm.pilot in (PilotState.UNKNOWN, PilotState.WAITING) and vm.jobs == 0 and vm.said is None
+    if not never_ran or not watch.longer(vm.since, timeout):
+        return None
+    return End(
+        Outcome.NEVER_REPORTED, 500, f"It said hello, but its pilot did not report within {_minutes(timeout)} of that."
+    )
+
+
 def _alive(vm: VirtualMachine) -> bool:
     return vm.spoke or vm.said is not None or vm.jobs > 0 or vm.pilot in (PilotState.RUNNING, PilotState.FINISHED)
-
-
-def _becomes_running(vm: VirtualMachine, server: ServerView) -> Move | None:
-    if vm.state in _WORKING:
-        return None
-    return _move(vm, VMState.RUNNING, "The VM or its pilot reported.", server)
 
 
 def _ended_itself(vm: VirtualMachine, watch: Watch) -> End | None:

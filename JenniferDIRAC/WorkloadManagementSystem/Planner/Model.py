@@ -125,6 +125,7 @@ class VMType:
 
     ``fills_cores`` is true when one VM runs several jobs at once (inner CE Pool); else it runs one at a time.
     ``unusable`` is "" or the reason why none can be started (its image or flavor does not exist …).
+    ``cores`` are those of the flavor, ``slots`` those that its pilot offers to jobs (0: all of them).
     """
 
     key: VMTypeKey
@@ -135,12 +136,14 @@ class VMType:
     max_cores: int | None = None
     fills_cores: bool = False
     unusable: str = ""
+    slots: int = 0
 
     def jobs_at_once(self, processors: int) -> int:
         """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any)."""
-        if processors > self.cores:
+        offered = self.slots or self.cores
+        if processors > offered:
             return 0
-        return self.cores // processors if self.fills_cores else 1
+        return offered // processors if self.fills_cores else 1
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,9 @@ class Endpoint:
     """An endpoint in this cycle.
 
     ``unusable`` is "" or the reason why nothing may be started. ``servers`` is None when the listing failed or broke
-    off: then no record of this endpoint changes. ``cloud`` is None when the limits are unknown.
+    off: then no record of this endpoint changes. ``cloud`` is None when the limits are unknown. ``suspect_since`` is
+    since when its complete listings are suspect (``Lifecycle.is_suspect``) without a break, None when this one is not.
+    ``watching_since`` is since when its listings came without a break; time-outs there count from that too.
     """
 
     key: EndpointKey
@@ -180,7 +185,8 @@ class Endpoint:
     unusable: str = ""
     servers: tuple[ServerView, ...] | None = None
     cloud: CloudUse | None = None
-    foreign_servers: int = 0
+    suspect_since: datetime | None = None
+    watching_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,7 @@ class RecentEnd:
     """A VM that ended a short while ago: what back-off needs."""
 
     vm_type: VMTypeKey
+    vo: str
     outcome: Outcome
     at: datetime
 
@@ -266,7 +273,9 @@ class Policy:
     backoff: timedelta = timedelta(minutes=5)
     max_booting: int = 20  # per endpoint
     max_creates_per_cycle: int = 10  # per endpoint
+    max_deletes_per_cycle: int = 20  # per endpoint
     missed_listings: int = 2  # complete listings without a server before its record believes it
+    suspect_timeout: timedelta = timedelta(minutes=30)  # a list that stays suspect for longer is believed
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 
 QUEUE = {"Image": "name:el9", "Flavor": "cores>=1", "maxCPUTime": 1440}
 
@@ -51,10 +51,19 @@ def test_ces_of_other_types_are_none_of_our_business(cs):
     assert found.problems == ()
 
 
-def test_a_cs_without_any_endpoint_says_so(cs):
-    cs({})
-    (problem,) = read_cloud_sites().problems
-    assert problem.path == "/Resources/Sites"
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        {"Resources": {"Sites": {}}},
+        {"Resources": {"Sites": {"CLOUD": {"CLOUD.Here.org": {}}}}},
+        sites(theirs={"CEType": "HTCondorCE", "Queues": {"q": {}}}),
+        sites(theirs={}),
+    ],
+)
+def test_a_cs_without_any_endpoint_is_no_mistake(cs, tree):
+    cs(tree)
+    assert read_cloud_sites() == CloudSites()
 
 
 # Inheritance, as DIRAC does it
@@ -103,6 +112,22 @@ def test_a_vm_type_without_vos_serves_all_and_names_have_no_case(cs):
     assert the_vm_type(cs).serves("belle")
     assert the_vm_type(cs, VO="Belle").serves("belle")
     assert not the_vm_type(cs, VO="t2k.org").serves("belle")
+
+
+@pytest.mark.parametrize("place", ["site", "ce", "queue"])
+def test_vos_are_spelt_as_in_the_registry(cs, place):
+    vos = ["Belle", "HYPERK.ORG", "Unknown"]
+    tree = sites(ours=ce({"q": QUEUE | {"VO": vos if place == "queue" else []}}, VO=vos if place == "ce" else []))
+    tree["Resources"]["Sites"]["CLOUD"]["CLOUD.Here.org"]["VO"] = vos if place == "site" else []
+    cs(tree | {"Registry": {"VO": {"belle": {}, "hyperk.org": {}, "t2k.org": {}}}})
+    (endpoint,) = read_cloud_sites().endpoints
+    assert endpoint.vm_types[0].vos == {"belle", "hyperk.org", "Unknown"}
+    assert place == "queue" or endpoint.vos == endpoint.vm_types[0].vos
+
+
+def test_two_vos_that_differ_in_case_alone_stay_two(cs):
+    cs(sites(ours=ce(VO=["vo", "VO"])) | {"Registry": {"VO": {"vo": {}, "VO": {}}}})
+    assert read_cloud_sites().endpoints[0].vos == {"vo", "VO"}
 
 
 # What the Matcher is asked

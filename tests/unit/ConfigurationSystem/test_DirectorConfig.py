@@ -33,7 +33,7 @@ def test_time_outs_are_seconds_and_the_rest_keeps_the_planners_defaults(cs):
 def test_every_value_of_the_policy_can_be_set(cs):
     names = {
         "SettleTimeout", "LaunchTimeout", "RegistrationTimeout", "PoweroffTimeout", "MaxLifetime", "FizzleTime",
-        "Backoff", "MaxBooting", "MaxCreatesPerCycle", "MissedListings",
+        "Backoff", "MaxBooting", "MaxCreatesPerCycle", "MaxDeletesPerCycle", "MissedListings", "SuspectTimeout",
     }  # fmt: skip
     cs(agent(VO="belle", **dict.fromkeys(names, 7)))
     policy = read_director_config().policy

@@ -84,17 +84,9 @@ def test_a_line_that_the_pilot_printed_does_not_pass_for_an_end():
     assert said(f"@jennifer {VM} line text={json.dumps('a ' + end())}").said is None
 
 
-def test_the_last_lines_are_for_a_human():
-    report = said("one", "", "\x1b[31mtwo\x1b[0m\x07", "x" * 5000)
-    assert report.last_lines[:2] == ("one", "two")
-    assert len(report.last_lines[2]) == 400
-
-
 @given(st.text(), st.text())
 def test_no_console_is_too_strange(before, after):
-    report = parse_console(f"{before}\n{end()}\n{after}", VM)
-    assert report.spoke
-    assert all(line.isprintable() for line in report.last_lines)
+    assert parse_console(f"{before}\n{end()}\n{after}", VM).spoke
 
 
 @given(st.text())

@@ -2,6 +2,7 @@
 
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -11,7 +12,11 @@ from cryptography.x509.oid import NameOID
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, load_trust_anchors
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
+    build_context,
+    load_trust_anchors,
+    proxy_lifetime,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 
@@ -68,6 +73,37 @@ def test_the_vm_types_template_comes_before_the_vos(world):
     assert context().template == "/type.j2"
 
 
+@pytest.mark.parametrize(
+    ("of_the_director", "of_the_vm"),
+    [
+        (timedelta(days=7), timedelta(days=7) - timedelta(minutes=30)),
+        (timedelta(hours=1), timedelta(minutes=30)),
+        (timedelta(minutes=10), timedelta(minutes=5)),
+    ],
+)
+def test_a_vm_ends_itself_before_the_director_does(world, of_the_director, of_the_vm):
+    assert context(max_lifetime=of_the_director).max_lifetime == of_the_vm
+
+
+def test_a_value_that_is_none_is_told_with_its_place(world):
+    with pytest.raises(ContextError, match="context of jennifer-0 at CLOUD.Here.org/ours/q: TypeError"):
+        context(max_lifetime=3600)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "queue", "expected"),
+    [
+        ({}, {"maxCPUTime": 60}, timedelta(hours=24)),
+        ({}, {"maxCPUTime": 2880}, timedelta(hours=49)),
+        ({"ProxyLifetime": 3600}, {"maxCPUTime": 60}, timedelta(hours=2)),
+    ],
+)
+def test_the_proxy_outlasts_the_queue(world, cloud, queue, expected):
+    world(cloud=cloud, queue=queue)
+    (endpoint,) = read_cloud_sites().endpoints
+    assert proxy_lifetime(read_profile("belle"), endpoint.vm_types[0]) == expected
+
+
 def test_trust_anchors_get_the_names_that_openssl_looks_for(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("some words\n" + certificate("One") + certificate("Two") + certificate("One"))
@@ -86,3 +122,9 @@ def test_trust_anchors_that_are_none_are_told(tmp_path, content):
         path.write_text(content)
     with pytest.raises(ContextError, match=f"TrustAnchors = {path}"):
         load_trust_anchors(path)
+
+
+@pytest.mark.parametrize("path", ["/", "/a\0b", "/proc/self/mem"])
+def test_trust_anchors_that_cannot_be_read_are_told(path):
+    with pytest.raises(ContextError, match="expected a readable PEM file"):
+        load_trust_anchors(Path(path))

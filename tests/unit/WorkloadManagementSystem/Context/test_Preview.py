@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 
 import pytest
 import yaml
@@ -41,6 +42,22 @@ def test_a_template_of_the_users_own_is_shown_too(world, tmp_path):
     preview = render_preview("ours", "q", "belle")
     assert files(preview) == {"/a": "x", "/b": "plain", "/c": "<secret>\n"}
     assert base64.b64encode(b"<secret>\n").decode() not in preview
+
+
+@pytest.mark.parametrize("files", ["5", "[{path: /a}]", "[{path: /a, encoding: b64, content: x}]"])
+def test_files_that_cannot_be_shown_are_told(world, tmp_path, files):
+    (tmp_path / "mine.j2").write_text(f"#cloud-config\nwrite_files: {files}\n")
+    world(cloud={"Template": str(tmp_path / "mine.j2")})
+    with pytest.raises(ContextError, match=f"files of template {tmp_path}/mine.j2: "):
+        render_preview("ours", "q", "belle")
+
+
+def test_files_of_the_host_are_named_with_their_host(world, tmp_path):
+    assert "# Read on" not in render_preview("ours", "q", "belle")
+    (tmp_path / "mine.j2").write_text("#cloud-config\na: 1\n")
+    world(cloud={"Template": str(tmp_path / "mine.j2")})
+    heading = f"# Read on {socket.gethostname()}, which need not be the director's host: {tmp_path}/mine.j2\n"
+    assert heading in render_preview("ours", "q", "belle")
 
 
 def test_an_unknown_endpoint_or_vm_type_is_told_with_the_known_ones(world):

@@ -81,6 +81,11 @@ def test_the_settings_hold_what_the_program_needs():
     assert settings["max_lifetime"] == 3600
 
 
+def test_a_lifetime_below_a_second_is_still_one():
+    _, content = files(render_user_data(replace(CONTEXT, max_lifetime=timedelta(seconds=0.5))))["/etc/jennifer/vm.json"]
+    assert json.loads(content)["max_lifetime"] == 1
+
+
 def test_cloud_init_sees_its_own_first_line():
     assert render_user_data(CONTEXT).startswith(b"#cloud-config\n")
 
@@ -137,6 +142,109 @@ def test_a_secret_printed_by_a_template_stays_one(tmp_path):
 )
 def test_what_cloud_init_would_not_take_is_refused(tmp_path, text, told):
     assert told in the_error(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        "{{ 1 // 0 }}",
+        "{{ [].pop() }}",
+        "{{ {}.popitem() }}",
+        "{{ 'x' * 10**10 }}",
+        "{{ 10**10 * ['x'] }}",
+        "{{ 10.0 ** 1000 }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ '\\ud800' }}",
+        "{% include 'no-such-file' %}",
+    ],
+)
+def test_whatever_a_template_does_wrong_is_told_with_its_place(tmp_path, slip):
+    error = the_error(tmp_path, f"#cloud-config\na: {slip}\n")
+    assert f"{tmp_path}/mine.yaml.j2" in error
+    if "ud800" not in slip:
+        assert "line 2" in error
+
+
+@pytest.mark.parametrize("value", ["2024-99-99", "!!bool x", "!!int ''", "!!timestamp x", "{[1]: 2}"])
+def test_a_value_that_is_none_of_its_yaml_type_is_told_with_its_line(tmp_path, value):
+    error = the_error(tmp_path, f"#cloud-config\nb: 1\na:\n- {value}\n")
+    assert f"{tmp_path}/mine.yaml.j2, line 4 of its result: expected YAML" in error
+
+
+def test_yaml_that_is_nested_too_deep_is_told(tmp_path):
+    assert "RecursionError" in the_error(tmp_path, "#cloud-config\na: " + 5000 * "[")
+
+
+def test_a_template_that_is_not_utf_8_is_told(tmp_path):
+    context = with_template(tmp_path, "")
+    (tmp_path / "mine.yaml.j2").write_bytes(b"#cloud-config\na: \xe9\n")
+    with pytest.raises(ContextError, match="mine.yaml.j2: expected UTF-8"):
+        render_user_data(context)
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 300, "/proc/self/mem"])
+def test_a_template_that_cannot_be_read_is_told(path):
+    with pytest.raises(ContextError, match=f"template {path}: expected a readable file, found: "):
+        render_user_data(replace(CONTEXT, template=path))
+
+
+LONG = "hunter2" * 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: {{ {}[vm.credential.proxy.reveal()] }}",
+        "a: {{ {}[vm.credential.proxy | b64] }}",
+        "a: *{{ vm.credential.proxy | b64 | replace('=', '') }}",
+        "a: !{{ vm.credential.proxy | b64 | replace('=', '') }} 1",
+    ],
+)
+def test_no_error_quotes_the_secret(tmp_path, text):
+    context = with_template(tmp_path, f"#cloud-config\n{text}\n")
+    with pytest.raises(ContextError) as caught:
+        render_user_data(replace(context, credential=ProxyInUserData(Secret(LONG))))
+    assert "hunter2" not in str(caught.value)
+    assert base64.b64encode(LONG.encode()).decode().rstrip("=") not in str(caught.value)
+
+
+def test_a_value_that_the_settings_cannot_hold_is_told():
+    with pytest.raises(ContextError, match=f"settings of {CONTEXT.name}: TypeError: .*bytes"):
+        render_user_data(replace(CONTEXT, extra_hosts=(b"10.0.2.2 dirac",)))
+
+
+# CVMFS
+
+
+def cvmfs_configuration(tmp_path, **values):
+    """What a shell makes of the VM's default.local: CVMFS sources the file."""
+    _, content = the_file(render_user_data(replace(CONTEXT, **values)), "/etc/cvmfs/default.local")
+    (tmp_path / "default.local").write_text(content)
+    command = f'. {tmp_path}/default.local; printf "%s\\n" "$CVMFS_REPOSITORIES" "$CVMFS_HTTP_PROXY"'
+    return subprocess.check_output(["sh", "-c", command], text=True).splitlines()
+
+
+def the_file(user_data, path):
+    (file,) = [file for file in yaml.safe_load(user_data)["write_files"] if file["path"] == path]
+    return file, file["content"]
+
+
+def test_cvmfs_gets_its_repositories_and_the_squid_before_a_direct_connection(tmp_path):
+    values = {"cvmfs_repositories": ("belle.cern.ch", "grid.cern.ch"), "cvmfs_proxy": "http://squid:3128"}
+    assert cvmfs_configuration(tmp_path, **values) == ["belle.cern.ch,grid.cern.ch", "http://squid:3128;DIRECT"]
+
+
+def test_cvmfs_without_a_squid_goes_directly(tmp_path):
+    assert cvmfs_configuration(tmp_path, cvmfs_repositories=("belle.cern.ch",)) == ["belle.cern.ch", "DIRECT"]
+
+
+def test_nothing_in_a_squid_is_a_command(tmp_path):
+    values = {"cvmfs_repositories": ("a",), "cvmfs_proxy": "'; $(touch evil) `touch evil` \"\n|"}
+    assert "$(touch evil) `touch evil`" in "".join(cvmfs_configuration(tmp_path, **values))
+
+
+def test_the_images_own_cvmfs_configuration_stays_when_no_repository_is_named():
+    assert b"cvmfs" not in render_user_data(replace(CONTEXT, cvmfs_proxy="http://squid:3128"))
 
 
 def test_an_unknown_template_is_refused_with_the_known_ones():

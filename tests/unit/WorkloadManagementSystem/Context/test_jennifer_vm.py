@@ -33,6 +33,8 @@ import os, signal, sys
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
 import jennifer_vm
 root = sys.argv[2]
+jennifer_vm.GRACE = jennifer_vm.LAST_WORDS = 1
+exec(sys.argv[3])
 
 def power_off():
     # The host may lose patience just now; that must not keep the machine up.
@@ -117,7 +119,18 @@ class VM:
         self.file("sys/class/tty/console/active", "tty0 ttyS0\n")
         self.file("etc/hosts", "127.0.0.1 localhost\n")
         self.proxy = self.file("etc/jennifer/proxy.pem", PROXY, 0o600)
-        self.user_data = self.file("var/lib/cloud/instances/i-1/user-data.txt", PROXY, 0o600)
+        self.copies = [
+            self.file(path, PROXY, 0o600)
+            for path in (
+                "var/lib/cloud/instances/i-1/user-data.txt",
+                "var/lib/cloud/instances/i-1/user-data.txt.i",
+                "var/lib/cloud/instances/i-1/cloud-config.txt",
+                "var/lib/cloud/instances/i-1/obj.pkl",
+                "var/lib/cloud/seed/nocloud/user-data",
+                "run/cloud-init/instance-data-sensitive.json",
+                "run/cloud-init/combined-cloud-config.json",
+            )
+        ]
         self.pilot_directory = root / "var/lib/jennifer/pilot"
 
     def file(self, path, text, mode=0o644):
@@ -127,14 +140,15 @@ class VM:
         path.chmod(mode)
         return path
 
-    def start(self, python=PYTHON, environment=None):
+    def start(self, python=PYTHON, environment=None, broken=""):
+        """Run the program; ``broken`` is Python that puts something out of order before."""
         self.file("etc/jennifer/vm.json", json.dumps(self.settings))
-        command = [python, "-c", DRIVER, jennifer_vm.__file__, str(self.root)]
+        command = [python, "-c", DRIVER, jennifer_vm.__file__, str(self.root), broken]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
-    def live(self, python=PYTHON, environment=None):
+    def live(self, python=PYTHON, environment=None, broken=""):
         """The whole life, and what it printed."""
-        output, _ = self.start(python, environment).communicate(timeout=60)
+        output, _ = self.start(python, environment, broken).communicate(timeout=60)
         assert self.powered_off
         return output
 
@@ -149,6 +163,17 @@ class VM:
     @property
     def log(self):
         return (self.root / "var/log/jennifer/pilot.log").read_text()
+
+
+def wait_for(process, word):
+    """The first line of the program's output with this word."""
+    return next(line for line in process.stdout if word in line)
+
+
+def is_dead(pid):
+    """Gone, or a zombie that nobody has reaped."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 # The whole life
@@ -200,13 +225,37 @@ def test_no_copy_of_the_credential_is_left(vm):
     left = [path for path in vm.root.rglob("*") if path.is_file() and "hunter2" in path.read_text(errors="replace")]
     assert left == []
     assert not vm.proxy.exists()
-    assert not vm.user_data.exists()
+    assert not any(path.exists() for path in vm.copies)
 
 
 def test_root_has_no_second_copy_while_the_pilot_runs(vm, server):
-    server.publish(f"import os\nprint(os.path.exists({str(vm.proxy)!r}), os.path.exists({str(vm.user_data)!r}))\n")
+    # Who may not look into a directory is told that nothing is there.
+    server.publish("import time\nprint('started', flush=True)\ntime.sleep(600)\n")
+    process = vm.start()
+    wait_for(process, "pilot-start")
+    assert [path for path in (vm.proxy, *vm.copies) if path.exists()] == []
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_the_pilot_cannot_read_the_drive_that_the_proxy_came_with(vm):
+    for sort, name in (("block", "sr0"), ("block", "cciss!c0d0"), ("scsi_generic", "sg0"), ("block", "gone")):
+        vm.file(f"sys/class/{sort}/{name}", "")
+    drives = [vm.file(f"dev/{name}", PROXY, 0o664) for name in ("sr0", "cciss/c0d0", "sg0")]
+    other = vm.file("dev/null", "", 0o666)
     vm.live()
-    assert vm.log == "False False\n"
+    assert vm.said.code == 200
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (*drives, other)] == [0o600, 0o600, 0o600, 0o666]
+
+
+@pytest.mark.parametrize("make", ["os.symlink({other!r}, proxy)", "os.mkfifo(proxy)", "os.mkdir(proxy)"])
+def test_what_a_payload_puts_in_the_place_of_its_proxy_leads_root_nowhere(vm, server, make):
+    other = vm.file("etc/precious", "precious")
+    make = make.format(other=str(other))
+    server.publish(f"import os\nproxy = os.environ['X509_USER_PROXY']\nos.unlink(proxy)\n{make}\n" + NORMAL_END)
+    vm.live()
+    assert vm.said.code == 200
+    assert other.read_text() == "precious"
 
 
 def test_hosts_and_trust_anchors_are_installed(vm):
@@ -247,9 +296,17 @@ def test_a_child_that_outlives_the_pilot_does_not_keep_the_vm_up(vm, server):
     vm.live()
     pid = int(vm.log.splitlines()[0])
     assert vm.said.code == 200
-    # Dead, or a zombie that nobody has reaped.
-    status = Path(f"/proc/{pid}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    assert is_dead(pid)
+
+
+def test_a_child_that_never_stops_writing_does_not_keep_the_vm_up(vm, server):
+    chatter = "import os, time\nwhile True:\n    os.write(1, b'x\\n')\n    time.sleep(.01)\n"
+    server.publish(
+        "import subprocess, sys\n"
+        f"subprocess.Popen([sys.executable, '-c', {chatter!r}], start_new_session=True)\n" + NORMAL_END
+    )
+    vm.live()
+    assert vm.said.code == 200
 
 
 # Ends that are asked for
@@ -265,13 +322,85 @@ def test_a_vm_ends_itself_after_its_longest_lifetime(vm, server):
 def test_a_stop_by_the_host_is_told_and_ends_the_pilot(vm, server):
     server.publish("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
     process = vm.start()
-    for line in process.stdout:
-        if "pilot-start" in line:
-            break
+    wait_for(process, "pilot-start")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert vm.powered_off
     assert (vm.said.code, vm.said.reason) == (100, "asked to stop by the host (signal 15)")
+
+
+def test_a_host_that_asks_twice_still_gets_a_dead_pilot(vm, server):
+    server.publish(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ERROR pid', os.getpid(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = vm.start()
+    pid = int(wait_for(process, "ERROR pid").rstrip('"\n').split()[-1])
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+    # In the midst of the grace that the pilot has after SIGTERM.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert vm.powered_off
+    assert is_dead(pid)
+    assert vm.said.code == 100
+
+
+def test_an_alarm_that_got_lost_comes_again(vm, server):
+    server.publish("import time\ntime.sleep(600)\n")
+    vm.settings["max_lifetime"] = 1
+    deaf = """
+jennifer_vm.ALARM_AGAIN = 1
+class Deaf:
+    def __del__(self):
+        __import__("time").sleep(2)
+def run(*arguments):
+    Deaf()
+    return real_run(*arguments)
+real_run, jennifer_vm.run = jennifer_vm.run, run
+"""
+    vm.live(broken=deaf)
+    assert vm.said.code == 100
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "jennifer_vm.remove_secrets = lambda *_: __import__('time').sleep(3600)",
+        "os.sync = lambda: __import__('time').sleep(3600)",
+        "jennifer_vm.remove_secrets = None",
+        "jennifer_vm.printable = None",
+    ],
+    ids=["a hung file", "a hung disk", "a mistake", "another mistake"],
+)
+def test_the_machine_is_switched_off_whatever_hangs_or_fails_at_the_end(vm, broken):
+    vm.live(broken=broken)  # which asserts it
+
+
+class Unkillable:
+    """What a process on a dead file system looks like; ``pid`` is that of one that is gone by its own doing."""
+
+    def __init__(self):
+        self.pid = 2**22 + 1  # above the kernel's largest
+        self.waits = []
+
+    def wait(self, timeout=None):
+        assert timeout is not None, "this would wait for ever"
+        self.waits.append(timeout)
+        raise subprocess.TimeoutExpired("pilot", timeout)
+
+
+def test_nobody_waits_for_a_process_that_cannot_be_killed(monkeypatch):
+    sent, process = [], Unkillable()
+    monkeypatch.setattr(os, "killpg", lambda _, number: sent.append(number))
+    monkeypatch.setattr(jennifer_vm, "ignore_signals", lambda: None)
+    jennifer_vm.end_group(process)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    assert len(process.waits) == 2
 
 
 # Everything that may be wrong ends in a word and the power switch
@@ -391,6 +520,21 @@ def test_every_way_of_switching_off_is_tried_at_once_when_the_one_before_fails(t
     assert (tmp_path / "tried").read_text() == "systemctl poweroff --force\npoweroff -f\n"
     assert (tmp_path / "proc/sysrq-trigger").read_text() == "o"
     assert pauses == []
+
+
+def test_the_kernels_key_is_pressed_though_its_permission_cannot_be_given(tmp_path, power_commands):
+    power_commands(1)
+    (tmp_path / "proc/sys/kernel/sysrq").mkdir()
+    jennifer_vm.switch_off(root=str(tmp_path), pause=lambda _: None)
+    assert (tmp_path / "proc/sysrq-trigger").read_text() == "o"
+
+
+def test_a_command_that_hangs_is_not_waited_for(tmp_path, power_commands, monkeypatch):
+    power_commands(1)
+    monkeypatch.setattr(jennifer_vm, "POWER_OFF_PATIENCE", 0.1)
+    (tmp_path / "systemctl").write_text("#!/bin/sh\n/bin/sleep 3\n")
+    jennifer_vm.switch_off(root=str(tmp_path), pause=lambda _: None)
+    assert (tmp_path / "proc/sysrq-trigger").read_text() == "o"
 
 
 def test_a_machine_that_goes_down_need_not_wait_for_us(tmp_path, power_commands):

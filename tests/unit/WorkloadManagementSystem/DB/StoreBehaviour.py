@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
-    CONSOLE_TAIL_BYTES,
     StoreUnavailable,
     TransitionRefused,
     UnknownVM,

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
+from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import FakeEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracUnavailable, PilotFacts
-from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, key_of
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, Policy, TaskQueue, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
+from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, Plan, Policy, TaskQueue, VMTypeKey
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,10 +32,21 @@ class MemoryDirac:
         self.ends: dict[str, tuple[str, str]] = {}
         self.unusable: dict = {}
         self.away: set[str] = set()
+        self.without_credential: set[str] = set()
+        self.refusal = ""
 
     def task_queues(self, parameters):
-        self._answer("Matcher")
-        return tuple(self.queues)
+        if "Matcher" in self.away:
+            return Demand((), dict.fromkeys(parameters, "the Matcher: connection refused"))
+        return Demand(tuple(self.queues))
+
+    def pilot_credential(self, vo):
+        if vo in self.without_credential:
+            raise DiracUnavailable(f"the pilot credential of {vo}: none")
+        return "/CN=pilot", f"{vo}_pilot"
+
+    def refusal_to_start(self, vos):
+        return self.refusal
 
     def unusable_endpoints(self, endpoints):
         self._answer("ResourceStatus")
@@ -70,8 +82,26 @@ class PlainUserData:
         return f"#cloud-config\n# {intent.vm_id}\n".encode()
 
 
+class Log:
+    """What the director says, by loudness."""
+
+    def __init__(self):
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+        self.lines: list[str] = []
+
+    def warn(self, *words):
+        self.warnings.append(" ".join(words))
+
+    def error(self, *words):
+        self.errors.append(" ".join(words))
+
+    def notice(self, *words):
+        self.lines.append(" ".join(words))
+
+
 class World:
-    """``cycle()`` is what ``Director.cycle`` does, without the CS."""
+    """A director and everything it deals with; ``cycle`` is one of its cycles, and then time passes."""
 
     def __init__(self, *sites: str, store: VirtualMachineStore | None = None, image: str = "name:el9"):
         self.now = START
@@ -79,9 +109,10 @@ class World:
             create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         )
         self.dirac = MemoryDirac()
-        self.policy = Policy()
-        self.warnings: list[str] = []
+        self.config = DirectorConfig.read("CloudDirector", {"VO": "belle, t2k.org, hyperk.org", "PollingTime": 10})
+        self.log = Log()
         self.user_data = PlainUserData()
+        self.problems: tuple[ConfigProblem, ...] = ()
         self.configs = tuple(_config(site, image) for site in sites or ("CLOUD.A.fr",))
         self.clouds = {key_of(config): FakeEndpoint(clock=lambda: self.now) for config in self.configs}
         self.restart()
@@ -91,23 +122,21 @@ class World:
         return next(iter(self.clouds.values()))
 
     @property
-    def vm_type(self) -> VMTypeKey:
-        return VMTypeKey(self.configs[0].site, self.configs[0].ce, "q")
+    def policy(self) -> Policy:
+        return self.config.policy
 
     def restart(self) -> None:
         """A new director process on the same database and clouds."""
-        self.workers = {key: EndpointWorker(str(key), lambda cloud=cloud: cloud) for key, cloud in self.clouds.items()}
-        self.observer = Observer(self.store, self.dirac, self.workers, self.warnings.append, list_deadline=5)
-        self.executor = Executor(
+        self.director = Director(
             self.store,
             self.dirac,
-            self.workers,
-            self.user_data,
-            self.warnings.append,
+            self.log,
             now=lambda: self.now,
-            act_patience=5,
+            read_config=lambda: self.config,
+            read_sites=lambda: CloudSites(self.configs, self.problems),
+            make_cloud=lambda config: self.clouds[key_of(config)],
+            user_data=self.user_data,
         )
-        self.watching_since = self.now
 
     def wait_for_jobs(self, jobs: int, vo: str = "belle", processors: int = 1, id: int = 1) -> None:
         keys = frozenset(VMTypeKey(config.site, config.ce, "q") for config in self.configs)
@@ -115,32 +144,17 @@ class World:
         if jobs:
             self.dirac.queues.append(TaskQueue(id, vo, jobs, processors, keys))
 
-    def see(self):
-        return self.observer.observe(
-            self.store.installation(),
-            self.configs,
-            frozenset({"belle", "t2k.org", "hyperk.org"}),
-            {},
-            self.policy,
-            self.now,
-            self.watching_since,
-        )
-
-    def cycle(self, seconds: float = 10):
-        """A cycle, and then time passes."""
-        self.executor.record_outcomes()
-        sight = self.see()
-        plan = plan_cycle(sight.snapshot, self.policy, self.now)
-        self.refusals = self.executor.carry_out(
-            plan, self.configs, sight.offerings, self.store.installation(), self.policy
-        )
-        self.executor.follow_pilots()
+    def cycle(self, seconds: float = 10) -> Plan:
+        plan = self.director.cycle()
         self.now += timedelta(seconds=seconds)
         return plan
 
     def the_vm(self):
         (record,) = self.store.select()
         return record
+
+    def report(self, vo: str = "belle"):
+        return next(report for report in self.store.reports() if report.vo == vo)
 
 
 def _config(site: str, image: str) -> EndpointConfig:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from director_world import World
 
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, PilotState, VMState
 
@@ -78,15 +82,12 @@ def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
     assert world.cloud.calls[Call.CREATE] == 0
 
 
-@pytest.mark.parametrize("outcome_recorded", [True, False])
-def test_a_server_made_by_a_director_that_died_before_recording_it_is_adopted_not_doubled(outcome_recorded):
+def test_a_server_made_by_a_director_that_died_before_recording_it_is_adopted_not_doubled():
     world = World()
     world.wait_for_jobs(1)
-    if not outcome_recorded:
-        world.executor.record_outcomes = lambda: None
-        world.executor.follow_pilots = lambda: None
+    world.director._executor.record_outcomes = lambda: None
     world.cycle(0)
-    assert world.the_vm().state is (VMState.REQUESTED if outcome_recorded else VMState.PLANNED)
+    assert world.the_vm().state is VMState.PLANNED
     world.restart()
     world.cycle(40)
     world.cycle()
@@ -153,7 +154,8 @@ def test_user_data_that_cannot_be_made_records_no_intent_and_is_reported():
     world.wait_for_jobs(1)
     world.cycle()
     assert world.store.select() == ()
-    assert list(world.refusals.values()) == ["template el9, line 3: 'squid' is undefined"]
+    assert world.report().problem == "template el9, line 3: 'squid' is undefined"
+    assert world.report().started == 0
 
 
 def test_a_listing_that_breaks_off_changes_no_record():
@@ -233,7 +235,7 @@ def test_while_the_matcher_is_away_nothing_starts_and_running_vms_are_looked_aft
     world.dirac.away.add("Matcher")
     world.cycle()
     assert world.the_vm().state is VMState.BOOTING
-    assert any("Matcher: connection refused" in warning for warning in world.warnings)
+    assert any("Matcher: connection refused" in warning for warning in world.log.warnings)
     world.dirac.away.clear()
     world.wait_for_jobs(2)
     world.cycle()
@@ -266,13 +268,13 @@ def test_a_cloud_that_hangs_costs_the_others_nothing_but_the_patience():
     hanging = next(iter(world.clouds))
     released = threading.Event()
     world.clouds[hanging].list_servers = lambda: released.wait(30) and ()
-    world.observer._list_deadline = 0.2
+    world.director._observer._list_deadline = 2
     world.wait_for_jobs(1)
     try:
         plan = world.cycle()
         assert [create.vm_type.endpoint for create in plan.creates] == [key for key in world.clouds if key != hanging]
         world.cycle()
-        assert any("has not answered 'list servers'" in warning for warning in world.warnings)
+        assert any("has not answered 'list servers'" in warning for warning in world.log.warnings)
     finally:
         released.set()
 
@@ -286,7 +288,6 @@ def test_servers_of_another_installation_are_counted_and_never_touched():
     world.cloud.add_foreign("somebody's desktop")
     for _ in range(3):
         world.cycle(86400)
-    assert world.see().snapshot.endpoints[0].foreign_servers == 2
     assert stranger.id in {server.id for server in world.cloud.list_servers()}
     assert world.cloud.calls[Call.DELETE] == 0
 
@@ -336,7 +337,163 @@ def test_a_vm_that_said_its_end_and_stays_up_is_deleted():
     world.cloud.write_console(world.the_vm().server_id, end_word(world.the_vm().vm_id, 300, "nothing to do"))
     world.cycle(60)
     assert len(world.cloud.list_servers()) == 1
-    world.cycle(world.policy.poweroff_timeout.total_seconds())
-    world.cycle()
+    for _ in range(int(world.policy.poweroff_timeout.total_seconds() / 60) + 1):
+        world.cycle(60)
     assert world.cloud.list_servers() == ()
     assert world.the_vm().outcome is Outcome.NO_WORK
+
+
+def test_a_list_that_suddenly_lacks_most_servers_ends_nothing_and_starts_nothing():
+    world = World()
+    world.wait_for_jobs(4)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(8)
+    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=6)
+    for _ in range(6):
+        world.cycle()
+    assert {record.state for record in world.store.select()} == {VMState.BOOTING}
+    assert world.cloud.calls[Call.CREATE] == 4
+    assert "4 of 4 servers are missing" in world.report().line
+    world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 8
+
+
+def test_more_silent_vms_than_consoles_are_read_in_a_cycle_are_all_heard_in_time():
+    world = World()
+    world.config = world.config.model_copy(update={"max_booting": 60, "max_creates_per_cycle": 60})
+    world.wait_for_jobs(MAX_CONSOLES + 10)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    for record in world.store.select():
+        world.cloud.write_console(record.server_id, f"@jennifer {record.vm_id} hello\n")
+    world.cycle()
+    world.cycle()
+    assert {record.state for record in world.store.select()} == {VMState.RUNNING}
+
+
+def test_a_cs_without_an_endpoint_is_survived_and_other_problems_are_told_once():
+    world = World()
+    world.configs = ()
+    world.problems = (ConfigProblem("/Resources/Sites", "a section", "nothing"),)
+    world.cycle()
+    world.cycle()
+    assert world.log.errors == ["An endpoint is disabled by its configuration " + str(world.problems[0])]
+
+
+def test_a_broken_endpoint_has_a_report_of_its_own_and_the_others_work():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.configs = world.configs[1:]
+    world.problems = (ConfigProblem("/Resources/Sites/CLOUD/CLOUD.A.fr/CEs/a/MaxVMs", "a whole number", "many"),)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert len(world.store.select()) == 1
+    broken = [report for report in world.store.reports() if report.site == "CLOUD.A.fr"]
+    assert {report.vo for report in broken} == {"belle", "t2k.org", "hyperk.org"}
+    assert "a whole number" in broken[0].problem
+
+
+def test_a_vo_without_a_credential_is_refused_alone():
+    world = World()
+    world.dirac.without_credential = {"t2k.org"}
+    world.wait_for_jobs(1, "belle", id=1)
+    world.wait_for_jobs(1, "t2k.org", id=2)
+    world.cycle()
+    assert [record.vo for record in world.store.select()] == ["belle"]
+    assert "credential of t2k.org" in world.report("t2k.org").problem
+
+
+def test_demand_that_no_endpoint_can_serve_is_reported_all_the_same():
+    world = World()
+    world.wait_for_jobs(3, "belle", processors=64)
+    world.cycle()
+    assert sum(unmet.cores for report in world.store.reports() for unmet in report.unmet) == 192
+
+
+def test_while_the_matcher_is_away_the_report_says_so():
+    world = World()
+    world.dirac.away.add("Matcher")
+    world.cycle()
+    assert "the Matcher: connection refused" in world.report().problem
+
+
+def test_results_that_could_not_be_recorded_are_recorded_when_the_database_is_back():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.REJECT)
+    world.wait_for_jobs(1)
+    move = world.store.move
+    world.store.move = lambda *_, **__: (_ for _ in ()).throw(StoreUnavailable("gone"))
+    with pytest.raises(StoreUnavailable):
+        world.cycle()
+    world.store.move = move
+    world.cycle()
+    assert world.the_vm().outcome is Outcome.REJECTED
+
+
+def test_an_unexpected_failure_of_one_delete_keeps_nothing_else_from_being_done():
+    world = World()
+    world.wait_for_jobs(2)
+    world.cycle(60)
+    world.wait_for_jobs(0)
+    first, second = sorted(world.store.select(), key=lambda record: record.vm_id)
+    for record in (first, second):
+        world.store.request_kill(record.vm_id, "adm", "enough", world.now)
+    delete, broken = world.cloud.delete_server, world.store.get(first.vm_id).server_id
+
+    def fail_for_one(server_id):
+        if server_id == broken:
+            raise PermissionError("not yours")
+        delete(server_id)
+
+    world.cloud.delete_server = fail_for_one
+    world.cycle()
+    assert [server.id for server in world.cloud.list_servers()] == [broken]
+    assert any("not yours" in warning for warning in world.log.warnings)
+
+
+def test_a_pilot_whose_end_could_not_be_told_is_ended_later():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.cycle()
+    world.dirac.away.add("PilotManager")
+    for _ in range(3):
+        world.cycle()
+    assert world.the_vm().state is VMState.ENDED
+    assert world.dirac.ends == {}
+    world.dirac.away.clear()
+    world.cycle()
+    assert world.dirac.ends[world.the_vm().pilot_reference][0] == "Deleted"
+
+
+def test_the_console_of_a_vm_that_never_said_its_end_is_kept():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.cloud.stop(world.the_vm().server_id, "Kernel panic - not syncing")
+    world.cycle()
+    assert "Kernel panic" in world.store.console_tail(world.the_vm().vm_id)
+
+
+def test_a_pause_of_the_director_times_nothing_out():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.now += timedelta(hours=6)
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+
+
+def test_a_broken_setup_is_refused_at_the_start():
+    world = World()
+    world.dirac.refusal = "/DIRAC/VirtualOrganization is set"
+    with pytest.raises(RefusedToStart, match="VirtualOrganization"):
+        world.director.check_setup()

@@ -9,6 +9,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     CloudUse,
     Create,
     Limit,
+    Outcome,
     Policy,
     ServerState,
     VMState,
@@ -139,6 +140,13 @@ def test_an_intent_counts_against_the_cloud_quota_until_the_cloud_lists_it(state
     assert len(plan(listed, queues=[task_queue()], vms=[intent]).creates) == 1
 
 
+def test_a_server_whose_vm_has_ended_counts_until_it_is_gone():
+    late = vm(state=VMState.ENDED, vo="t2k.org", outcome=Outcome.VANISHED)
+    listed = plan(endpoint(max_vms=1, servers=(server(late),)), queues=[task_queue()], vms=[late])
+    assert stopped(listed) == [(Limit.ENDPOINT_MAX_VMS, 1)]
+    assert len(plan(endpoint(max_vms=1), queues=[task_queue()], vms=[late]).creates) == 1
+
+
 def test_an_unknown_quota_does_not_stop():
     assert len(plan(endpoint(cloud=None), queues=[task_queue()]).creates) == 1
 
@@ -174,6 +182,11 @@ def test_a_queue_without_a_vm_type_of_its_vo_and_size_says_so(queue, offer):
     result = plan(endpoint(GRIF, offer), queues=[queue])
     assert result.creates == ()
     assert stopped(result) == [(Limit.NO_MATCHING_VM_TYPE, queue.processors)]
+
+
+def test_vo_names_are_compared_as_dirac_does_without_regard_to_case():
+    offer = vm_type(vos=frozenset({"T2K.org"}))
+    assert len(plan(endpoint(GRIF, offer), queues=[task_queue(vo="t2k.org")]).creates) == 1
 
 
 def test_a_vo_that_cannot_be_served_says_why_and_the_others_go_on():

@@ -1,17 +1,19 @@
 """Demand that no VM on its way covers."""
 
 import pytest
-from planner_world import GRIF, NAPOLI, endpoint, key, task_queue, vm, vm_type
+from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, jobs_left
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndReport, PilotState, VMState
 
 SMALL, BIG = vm_type(), vm_type(queue="big", cores=8, fills_cores=True)
 TYPES = {each.key: each for each in endpoint(GRIF, SMALL, BIG).vm_types}
 
 
-def left(queues, *vms):
-    return jobs_left(each_once(queues), vms, TYPES)
+def left(queues, *vms, since=None):
+    watch = Watch(POLICY, NOW, since)
+    return jobs_left(each_once(queues), [vm for vm in vms if is_supply(vm, watch)], TYPES)
 
 
 def test_a_queue_that_two_askers_saw_counts_once_and_keeps_both_matches():
@@ -39,6 +41,21 @@ def test_a_vm_that_takes_no_job_any_more_is_no_supply(state):
 )
 def test_a_running_vm_that_has_had_its_job_or_ended_is_no_supply(busy):
     assert left([task_queue(jobs=2)], vm(state=VMState.RUNNING, **busy)) == {1: 2}
+
+
+def test_a_vm_that_runs_for_long_without_a_job_is_no_supply():
+    assert left([task_queue()], vm(state=VMState.RUNNING, minutes=14, spoke=True)) == {1: 0}
+    assert left([task_queue()], vm(state=VMState.RUNNING, minutes=16, spoke=True)) == {1: 1}
+
+
+def test_a_vm_is_given_its_time_again_after_nobody_looked():
+    assert left([task_queue()], vm(state=VMState.RUNNING, minutes=600, spoke=True), since=ago(14)) == {1: 0}
+
+
+def test_a_pilot_offers_only_its_slots_to_jobs():
+    partly = vm_type(cores=8, slots=4, fills_cores=True)
+    assert [partly.jobs_at_once(processors) for processors in (1, 2, 4, 5)] == [4, 2, 1, 0]
+    assert vm_type(cores=8, slots=4).jobs_at_once(5) == 0
 
 
 def test_a_vm_of_another_vo_is_no_supply():

@@ -4,12 +4,32 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from planner_world import GRIF, NOW, POLICY, ago, endpoint, seen, server, snapshot, vm
+from planner_world import (
+    GRIF,
+    NAPOLI,
+    NOW,
+    POLICY,
+    ago,
+    endpoint,
+    seen,
+    server,
+    snapshot,
+    task_queue,
+    vm,
+    vm_type,
+)
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS, Watch, assess, is_allowed
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import (
+    TRANSITIONS,
+    Watch,
+    assess,
+    is_allowed,
+    is_suspect,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
     EndReport,
+    Limit,
     Outcome,
     PilotState,
     ServerState,
@@ -21,11 +41,12 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 WITH_SERVER = [VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING]
 
 
-def decide(machine, state=None, *, fault="", servers=None, now=NOW, **of_snapshot):
+def decide(machine, state=None, *, fault="", servers=None, now=NOW, of_endpoint=None, **of_snapshot):
     """The one decision on this VM whose server is in that state (None: not listed)."""
     if servers is None:
         servers = () if state is None else (server(machine, state, fault=fault),)
-    plan = plan_cycle(snapshot(endpoint(servers=servers), vms=[machine], **of_snapshot), POLICY, now)
+    where = endpoint(servers=servers, **(of_endpoint or {}))
+    plan = plan_cycle(snapshot(where, vms=[machine], **of_snapshot), POLICY, now)
     decisions = plan.moves + plan.deletes
     assert len(decisions) <= 1
     return decisions[0] if decisions else None
@@ -167,8 +188,39 @@ def test_a_stopped_server_is_deleted_with_why_it_ended(state):
 @pytest.mark.parametrize("state", [VMState.RUNNING, VMState.DRAINING])
 @pytest.mark.parametrize("status", [ServerState.ACTIVE, ServerState.UNKNOWN])
 def test_a_running_vm_lives_until_its_greatest_lifetime(state, status):
-    assert decide(vm(state=state, minutes=60 * 24 * 7 - 1, spoke=True), status) is None
-    assert deletes_as(decide(vm(state=state, minutes=60 * 24 * 7 + 1, spoke=True), status), Outcome.EXPIRED)
+    old = vm(state=state, minutes=60 * 24 * 7 - 1, pilot=PilotState.RUNNING)
+    assert decide(old, status) is None
+    assert deletes_as(decide(replace(old, created_at=ago(60 * 24 * 7 + 1)), status), Outcome.EXPIRED)
+
+
+@pytest.mark.parametrize("pilot", [PilotState.UNKNOWN, PilotState.WAITING])
+def test_a_vm_that_said_hello_is_given_up_when_its_pilot_never_runs(pilot):
+    hello = vm(state=VMState.RUNNING, minutes=14, spoke=True, pilot=pilot)
+    assert decide(hello, ServerState.ACTIVE) is None
+    decision = decide(replace(hello, since=ago(16)), ServerState.ACTIVE)
+    assert deletes_as(decision, Outcome.NEVER_REPORTED)
+    assert "said hello, but its pilot did not report within 15 min" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "life",
+    [{"pilot": PilotState.NOT_ASKED}, {"pilot": PilotState.RUNNING}, {"jobs": 1}, {"said": EndReport(300, "idle")}],
+)
+def test_a_running_vm_whose_pilot_may_work_is_not_given_up(life):
+    assert decide(vm(state=VMState.RUNNING, minutes=600, spoke=True, **life), ServerState.ACTIVE) is None
+
+
+def test_why_a_vm_stopped_waits_for_dirac_to_answer_but_not_for_ever():
+    stopped = vm(state=VMState.RUNNING, minutes=14, spoke=True, pilot=PilotState.NOT_ASKED)
+    assert decide(stopped, ServerState.STOPPED) is None
+    assert deletes_as(decide(replace(stopped, since=ago(16)), ServerState.STOPPED), Outcome.NO_WORK)
+    assert deletes_as(decide(replace(stopped, pilot=PilotState.FINISHED), ServerState.STOPPED), Outcome.NO_WORK)
+
+
+def test_a_vm_that_told_why_it_stopped_does_not_wait_for_dirac():
+    stopped = vm(state=VMState.RUNNING, spoke=True, pilot=PilotState.NOT_ASKED)
+    assert deletes_as(decide(replace(stopped, jobs=1), ServerState.STOPPED), Outcome.WORKED)
+    assert deletes_as(decide(replace(stopped, said=EndReport(600, "x")), ServerState.STOPPED), Outcome.FIZZLED)
 
 
 def test_a_running_vm_in_error_that_did_not_end_by_itself_vanished():
@@ -197,10 +249,39 @@ def test_a_delete_is_repeated_until_the_server_is_gone_and_keeps_its_outcome():
     assert (gone.outcome, gone.reason, gone.code) == (Outcome.KILLED, "asked by an operator", 100)
 
 
+def test_a_repeated_delete_does_not_wait_for_dirac():
+    deleting = vm(state=VMState.DELETING, outcome=Outcome.KILLED, pilot=PilotState.NOT_ASKED)
+    assert deletes_as(decide(deleting, ServerState.STOPPED), Outcome.KILLED)
+
+
 def test_a_server_that_appears_after_its_record_ended_is_deleted():
     ended = vm(state=VMState.ENDED, outcome=Outcome.FAILED_TO_START, outcome_reason="never made", missed=5)
     assert deletes_as(decide(ended, ServerState.BUILDING), Outcome.FAILED_TO_START)
     assert decide(ended) is None
+
+
+CAME_BACK = vm(state=VMState.ENDED, outcome=Outcome.VANISHED, outcome_reason="gone", pilot=PilotState.RUNNING)
+
+
+@pytest.mark.parametrize("pilot", [PilotState.RUNNING, PilotState.NOT_ASKED])
+def test_a_server_that_came_back_with_its_pilot_at_work_is_left_to_finish(pilot):
+    assert decide(replace(CAME_BACK, pilot=pilot), ServerState.ACTIVE) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"pilot": PilotState.FINISHED}, ServerState.ACTIVE),
+        ({"pilot": PilotState.UNKNOWN}, ServerState.ACTIVE),
+        ({"said": EndReport(300, "idle")}, ServerState.ACTIVE),
+        ({"created_at": ago(60 * 24 * 7 + 1)}, ServerState.ACTIVE),
+        ({"outcome": Outcome.KILLED}, ServerState.ACTIVE),
+        ({}, ServerState.STOPPED),
+        ({}, ServerState.ERROR),
+    ],
+)
+def test_a_server_that_came_back_without_work_is_deleted(change, status):
+    assert isinstance(decide(replace(CAME_BACK, **change), status), Delete)
 
 
 def test_a_server_that_is_no_records_is_left_alone():
@@ -226,10 +307,101 @@ def test_a_pause_of_the_director_gives_booting_vms_their_time_again():
     assert deletes_as(decide(frozen, ServerState.ACTIVE, watching_since=ago(16)), Outcome.NEVER_REPORTED)
 
 
+def test_a_pause_of_one_endpoints_listings_gives_its_vms_their_time_again():
+    def judged(of_director, of_endpoint):
+        since = {"watching_since": of_endpoint}
+        return decide(vm(minutes=360), ServerState.ACTIVE, of_endpoint=since, watching_since=of_director)
+
+    assert judged(ago(600), ago(1)) is None
+    assert judged(ago(1), ago(600)) is None
+    assert judged(None, ago(1)) is None
+    assert deletes_as(judged(ago(16), ago(17)), Outcome.NEVER_REPORTED)
+
+
 def test_many_vms_are_judged_each_by_itself():
     plan = plan_cycle(seen(vm("a"), vm("b", minutes=16), vm("c", spoke=True)), POLICY, NOW)
     assert [delete.vm for delete in plan.deletes] == ["b"]
     assert [move.vm for move in plan.moves] == ["c"]
+
+
+# Lists that lack most servers
+
+
+@pytest.mark.parametrize(
+    ("believed", "listed", "suspect"),
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (2, 0, True),
+        (2, 1, False),
+        (3, 1, True),
+        (4, 2, False),
+        (5, 2, True),
+        (5, 5, False),
+    ],
+)
+def test_a_list_without_most_of_several_servers_is_suspect(believed, listed, suspect):
+    assert is_suspect(set(range(believed)), {*range(listed), "another"}) is suspect
+
+
+THREE = [vm(name, state=VMState.RUNNING, jobs=1, missed=9) for name in "abc"]
+
+
+def plan_with(vms, *servers, suspect=10, queues=(), **of_snapshot):
+    where = endpoint(servers=servers, suspect_since=ago(suspect))
+    return plan_cycle(snapshot(where, vms=vms, queues=queues, **of_snapshot), POLICY, NOW)
+
+
+@pytest.mark.parametrize("state", [VMState.PLANNED, *WITH_SERVER, VMState.DELETING])
+def test_a_suspect_list_ends_no_vm_that_it_lacks(state):
+    lost = [replace(each, state=state, since=ago(600), pilot=PilotState.UNKNOWN) for each in THREE]
+    plan = plan_with(lost)
+    assert (plan.moves, plan.deletes) == ((), ())
+
+
+def test_on_a_suspect_list_what_it_holds_is_acted_upon():
+    plan = plan_with(THREE, server(THREE[0], ServerState.STOPPED))
+    assert [delete.vm for delete in plan.deletes] == ["a"] and plan.moves == ()
+
+
+def test_a_list_that_stays_suspect_for_long_is_believed_but_only_while_somebody_looks():
+    assert [move.outcome for move in plan_with(THREE, suspect=31).moves] == [Outcome.VANISHED] * 3
+    assert plan_with(THREE, suspect=31, watching_since=ago(29)).moves == ()
+
+
+def test_nothing_is_started_on_a_suspect_list_and_it_says_what_is_missing():
+    plan = plan_with(THREE, server(THREE[0]), queues=[task_queue()])
+    (unmet,) = plan.unmet
+    assert plan.creates == () and unmet.limit is Limit.ENDPOINT_UNUSABLE
+    assert "2 of 3 servers are missing from its list since 2026-11-20 09:50 UTC" in unmet.detail
+    assert len(plan_with(THREE, suspect=31, queues=[task_queue()]).creates) == 1
+
+
+# The cap of deletions
+
+
+def capped(vms, number):
+    where = [
+        endpoint(key, servers=tuple(server(each) for each in vms if each.endpoint == key)) for key in (GRIF, NAPOLI)
+    ]
+    return [
+        d.vm for d in plan_cycle(snapshot(*where, vms=vms), replace(POLICY, max_deletes_per_cycle=number), NOW).deletes
+    ]
+
+
+def test_no_more_servers_are_deleted_in_a_cycle_than_the_cap_allows_the_oldest_first():
+    silent = [vm("a", minutes=20), vm("b", minutes=40), vm("c", minutes=30)]
+    assert capped(silent, 2) == ["b", "c"]
+    assert capped(silent, 3) == ["a", "b", "c"]
+
+
+def test_the_cap_is_of_each_endpoint():
+    assert capped([vm("a", minutes=20), vm("b", minutes=20, vm_type=vm_type(NAPOLI).key)], 1) == ["a", "b"]
+
+
+def test_deletes_that_are_repeated_count_and_do_not_keep_the_others_waiting():
+    stuck = [vm(name, state=VMState.DELETING, minutes=600, outcome=Outcome.KILLED) for name in "ab"]
+    assert capped([*stuck, vm("c", minutes=20)], 2) == ["a", "c"]
 
 
 # Why it ended

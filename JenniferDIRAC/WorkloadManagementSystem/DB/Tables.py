@@ -1,0 +1,146 @@
+"""The tables of VirtualMachineDB, and the column types that MariaDB, MySQL and SQLite have in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
+
+CONSOLE_TAIL_BYTES = 16384
+
+
+class UTCDateTime(TypeDecorator):
+    """Timezone-aware UTC in Python; naive UTC with microseconds in the database."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect):
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime())
+
+    def process_bind_param(self, value, dialect):
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError(f"expected a time with a time zone, found {value!r}")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value, dialect):
+        return value and value.replace(tzinfo=UTC)
+
+
+class CutText(TypeDecorator):
+    """Text of any origin, cut to ``max_bytes`` of UTF-8: its beginning is kept, or its end."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, max_bytes: int, keep_end: bool = False):
+        super().__init__()
+        self.max_bytes = max_bytes
+        self.keep_end = keep_end
+
+    def process_bind_param(self, value, dialect):
+        if value is None:
+            return None
+        kept = slice(-self.max_bytes, None) if self.keep_end else slice(self.max_bytes)
+        return value.encode("utf-8", "ignore")[kept].decode("utf-8", "ignore")
+
+
+def _words(enum: type) -> Enum:
+    """An enum stored by its value in a plain text column, so that a new member needs no change of the table."""
+    return Enum(
+        enum, native_enum=False, length=24, values_callable=lambda members: [member.value for member in members]
+    )
+
+
+# Binary collation: names compare on MariaDB as they do in Python and on SQLite.
+_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_Key = String(128)
+_Reason = CutText(4096)
+_Name = CutText(1024)  # of any origin, and only ever shown
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {datetime: UTCDateTime(), VMState: _words(VMState), Outcome: _words(Outcome)}
+
+
+class Installation(Base):
+    __tablename__ = "Installation"
+    __table_args__ = _TABLE
+    only: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    uuid: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+
+
+class VM(Base):
+    __tablename__ = "VirtualMachines"
+    __table_args__ = (
+        Index("ix_vm_state", "state"),
+        Index("ix_vm_endpoint", "site", "ce"),
+        Index("ix_vm_created_at", "created_at"),
+        Index("ix_vm_ended_at", "ended_at"),
+        _TABLE,
+    )
+    vm_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    site: Mapped[str] = mapped_column(_Key)
+    ce: Mapped[str] = mapped_column(_Key)
+    queue: Mapped[str] = mapped_column(_Key)
+    vo: Mapped[str] = mapped_column(_Key)
+    cores: Mapped[int]
+    ram_mib: Mapped[int]
+    state: Mapped[VMState]
+    since: Mapped[datetime]
+    created_at: Mapped[datetime]
+    pilot_reference: Mapped[str] = mapped_column(String(255), unique=True)
+    pilot_stamp: Mapped[str] = mapped_column(String(64))
+    task_queue: Mapped[int]
+    template: Mapped[str] = mapped_column(_Name)
+    outcome: Mapped[Outcome | None]
+    outcome_reason: Mapped[str] = mapped_column(_Reason, default="")
+    code: Mapped[int] = mapped_column(default=0)
+    server_id: Mapped[str] = mapped_column(String(255), default="")
+    image: Mapped[str] = mapped_column(_Name, default="")
+    flavor: Mapped[str] = mapped_column(_Name, default="")
+    jobs: Mapped[int] = mapped_column(default=0)
+    said_code: Mapped[int | None]
+    said_reason: Mapped[str] = mapped_column(_Reason, default="")
+    first_word_at: Mapped[datetime | None]
+    running_at: Mapped[datetime | None]
+    matched_at: Mapped[datetime | None]
+    pilot_finished_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    console_tail: Mapped[str] = mapped_column(CutText(CONSOLE_TAIL_BYTES, keep_end=True), default="", deferred=True)
+
+
+class History(Base):
+    __tablename__ = "VirtualMachineHistory"
+    __table_args__ = _TABLE
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vm_id: Mapped[str] = mapped_column(ForeignKey(VM.vm_id), index=True)
+    source: Mapped[VMState | None]
+    target: Mapped[VMState]
+    at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(_Reason)
+    actor: Mapped[str] = mapped_column(_Key)
+
+
+class Cycle(Base):
+    __tablename__ = "Cycles"
+    __table_args__ = _TABLE
+    site: Mapped[str] = mapped_column(_Key, primary_key=True)
+    ce: Mapped[str] = mapped_column(_Key, primary_key=True)
+    vo: Mapped[str] = mapped_column(_Key, primary_key=True)
+    at: Mapped[datetime]
+    line: Mapped[str] = mapped_column(_Reason)
+    wanted_cores: Mapped[int]
+    started: Mapped[int]
+    vms: Mapped[dict[str, int]] = mapped_column(JSON)
+    unmet: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    problem: Mapped[str] = mapped_column(_Reason)

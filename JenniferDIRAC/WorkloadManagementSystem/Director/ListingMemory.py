@@ -1,0 +1,38 @@
+"""What one endpoint's successive listings showed: the memory behind "gone" and "suspect"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation
+
+
+class ListingMemory:
+    """Of one endpoint, in this process: a director that starts anew takes nothing for granted.
+
+    ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
+    they hold suspiciously few of the servers that the records know.
+    """
+
+    def __init__(self) -> None:
+        self.since: datetime | None = None
+        self.suspect_since: datetime | None = None
+        self._missed: dict[str, int] = {}
+
+    def see(self, look: Observation | Exception, suspect: bool, records: Iterable[VMRecord], now: datetime) -> None:
+        """Take in one look; one that failed neither counts a VM as missing nor clears it."""
+        if isinstance(look, Exception):
+            self.since = None
+            return
+        self.since = self.since or now
+        self.suspect_since = (self.suspect_since or now) if suspect else None
+        listed = {server.identity.vm for server in look.servers if server.identity is not None}
+        self._missed = {
+            record.vm_id: 0 if record.vm_id in listed else self.missed(record.vm_id) + 1 for record in records
+        }
+
+    def missed(self, vm: str) -> int:
+        """Complete listings in a row that did not hold this VM."""
+        return self._missed.get(vm, 0)

@@ -1,0 +1,78 @@
+"""Follows the VMs' pilots in PilotAgentsDB: entered when the VM is there, and ended at the latest with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from DIRAC.WorkloadManagementSystem.Client import PilotStatus
+
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState
+
+GRID_TYPE = "JenniferDIRAC"
+# What becomes of the pilot of a VM that ended without its pilot saying so; of all others Aborted, so that DIRAC's
+# StalledJobAgent sees to their jobs.
+_END = {Outcome.WORKED: PilotStatus.DONE, Outcome.NO_WORK: PilotStatus.DONE, Outcome.KILLED: PilotStatus.DELETED}
+# An outage of PilotManager may last so long without a pilot being left behind.
+_LOOK_BACK = timedelta(days=1)
+
+
+class PilotFollower:
+    """What it could not tell DIRAC in one cycle it tells in a later one."""
+
+    def __init__(
+        self,
+        store: VirtualMachineStore,
+        dirac: DiracServices,
+        warn: Callable[[str], None],
+        now: Callable[[], datetime],
+    ):
+        self._store = store
+        self._dirac = dirac
+        self._warn = warn
+        self._now = now
+        self._settled: set[str] = set()
+
+    def follow(self) -> None:
+        """Register the pilots of VMs that have a server and no pilot yet; end those whose VM has ended."""
+        there = [record for record in self._store.live() if record.server_id and record.outcome is None]
+        recent = self._store.recent_ends(self._now() - _LOOK_BACK)
+        gone = [record for record in recent if record.vm_id not in self._settled]
+        try:
+            known = self._dirac.pilot_facts(record.pilot_reference for record in (*there, *gone))
+        except DiracUnavailable as error:
+            self._warn(f"Pilots could not be followed in this cycle: {error}")
+            return
+        self._settled &= {record.vm_id for record in recent}
+        for record in there:
+            if record.pilot_reference not in known:
+                self._tell(record, self._register)
+        for record in gone:
+            facts = known.get(record.pilot_reference)
+            if _is_settled(facts) or self._tell(record, self._end):
+                self._settled.add(record.vm_id)
+
+    def _tell(self, record: VMRecord, what: Callable[[VMRecord], None]) -> bool:
+        try:
+            what(record)
+        except DiracUnavailable as error:
+            self._warn(f"VM {record.vm_id}: DIRAC did not take the news of its pilot yet: {error}")
+            return False
+        return True
+
+    def _register(self, record: VMRecord) -> None:
+        self._dirac.register_pilot(record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, GRID_TYPE)
+
+    def _end(self, record: VMRecord) -> None:
+        reason = f"VM {record.outcome.value}: {record.outcome_reason}"
+        self._dirac.end_pilot(
+            record.pilot_reference, _END.get(record.outcome, PilotStatus.ABORTED), reason, record.vm_type
+        )
+
+
+def _is_settled(facts: PilotFacts | None) -> bool:
+    """Whether there is nothing to end: the pilot was never entered, or has its final state."""
+    return facts is None or facts.state is PilotState.FINISHED
