@@ -242,6 +242,23 @@ def test_a_vm_killed_from_outside_has_vanished_and_its_job_is_rescheduled_by_dir
     assert "Rescheduled" in [event.state.status for event in jobs.history(job)]
 
 
+def test_a_vm_whose_process_is_killed_while_its_pilot_works_has_vanished(dirac, director):
+    submit("belle")
+    for _ in range(2):
+        director.cycle()
+    (record,) = store().select()
+    match_job(dirac, record)
+    director.cycle()
+    (process,) = dirac.virtual_machines()
+    os.kill(int(process.split()[-1]), signal.SIGKILL)
+    for _ in range(4):
+        director.cycle()
+    ended = store().get(record.vm_id)
+    assert (ended.state.value, ended.outcome.value, ended.jobs) == ("Ended", "Vanished", 1)
+    assert pilots()[record.pilot_reference]["Status"] == "Aborted"
+    assert servers(dirac) == []
+
+
 def run_agent(lab, name: str) -> str:
     """One cycle of an agent as a process of its own; its log."""
     command = [os.path.join(os.path.dirname(sys.executable), "dirac-agent"), f"WorkloadManagement/{name}"]

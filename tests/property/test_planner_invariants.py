@@ -176,9 +176,12 @@ def executed(snapshot, plan):
         for number, create in enumerate(plan.creates)
     ]
     deleted = {delete.server_id for delete in plan.deletes}
+    ended = {move.vm for move in plan.moves if move.target is VMState.ENDED}
+    ends = tuple(RecentEnd(vm.vm_type, vm.vo, vm.outcome, NOW) for vm in vms if vm.id in ended)
     return replace(
         snapshot,
         vms=(*made, *vms),
+        recent_ends=snapshot.recent_ends + ends,
         endpoints=tuple(_after_acting(endpoint, made, deleted) for endpoint in snapshot.endpoints),
     )
 

@@ -235,6 +235,8 @@ def _verdict_waits(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool
 def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
     """The cloud shows that the server is no longer any use."""
     if server.state is ServerState.STOPPED:
+        if vm.said is None and vm.pilot is PilotState.RUNNING:
+            return End(Outcome.VANISHED, 700, "Its server stopped while its pilot was at work.")
         return assess(vm, watch)
     if server.state is not ServerState.ERROR:
         return None

@@ -436,3 +436,10 @@ def test_why_a_vm_ended(known, outcome, code, words):
     end = assess(vm(state=VMState.RUNNING, **{"minutes": 11, **known}), Watch(POLICY, NOW))
     assert (end.outcome, end.code) == (outcome, code)
     assert words in end.reason
+
+
+def test_a_vm_switched_off_from_outside_while_its_pilot_works_has_vanished_whatever_it_ran_before():
+    working = vm(state=VMState.RUNNING, jobs=1, pilot=PilotState.RUNNING)
+    assert deletes_as(decide(working, ServerState.STOPPED), Outcome.VANISHED)
+    assert deletes_as(decide(replace(working, pilot=PilotState.FINISHED), ServerState.STOPPED), Outcome.WORKED)
+    assert deletes_as(decide(replace(working, said=EndReport(200, "done")), ServerState.STOPPED), Outcome.WORKED)
