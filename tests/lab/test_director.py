@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -58,7 +59,9 @@ def director(dirac, blank_image, cs):
             for site, ce in (("CLOUD.GRIF.fr", "grif-qemu"), ("VCYCLE.Napoli.it", "napoli-qemu"))
         }
     )
-    return new_director()
+    director = new_director()
+    director._pilots._vanished_grace = timedelta(0)  # nobody waits here for a server to come back
+    return director
 
 
 def store():
@@ -115,7 +118,6 @@ def test_each_vo_gets_one_vm_with_a_registered_pilot_and_no_more_in_the_next_cyc
 
 
 def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director, cs):
-    from datetime import datetime, timedelta
 
     from DIRAC.ResourceStatusSystem.Client.ResourceStatusClient import ResourceStatusClient
     from DIRAC.ResourceStatusSystem.Client.SiteStatus import SiteStatus

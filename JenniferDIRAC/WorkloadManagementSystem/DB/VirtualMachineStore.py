@@ -255,9 +255,7 @@ class VirtualMachineStore:
     def reports(self) -> tuple[CycleReport, ...]:
         """The last report of every endpoint and VO."""
         with self._transaction() as session:
-            return tuple(
-                _report(row) for row in session.scalars(select(Cycle).order_by(*Cycle.__mapper__.primary_key))
-            )
+            return tuple(_report(row) for row in session.scalars(select(Cycle).order_by(*Cycle.__mapper__.primary_key)))
 
     def _records(self, query) -> tuple[VMRecord, ...]:
         with self._transaction() as session:

@@ -159,10 +159,12 @@ class DiracServices:
             for reference, info in _value("PilotManager", result).items()
         }
 
-    def register_pilot(self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, grid_type: str) -> None:
-        """Enter a pilot with reference *and* stamp, state Submitted, as SiteDirector does at submission."""
+    def register_pilot(
+        self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, grid_type: str, status: str
+    ) -> None:
+        """Enter a pilot with reference *and* stamp, and its state, as SiteDirector does at submission."""
         _value("PilotManager", self._pilots.addPilotReferences([reference], vo, grid_type, {reference: stamp}))
-        self._set_status(reference, PilotStatus.SUBMITTED, "VM requested by the CloudDirector", vm_type)
+        self._set_status(reference, status, "VM requested by the CloudDirector", vm_type)
 
     def end_pilot(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:
         """Give a pilot whose VM has ended its final state (one of ``PilotStatus.PILOT_FINAL_STATES``)."""

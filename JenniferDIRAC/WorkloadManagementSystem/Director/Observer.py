@@ -193,6 +193,7 @@ class Observer:
         return tuple(
             RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at)
             for record in self._store.recent_ends(since)
+            if record.outcome and record.ended_at
             if record.server_id or record.outcome is not Outcome.FAILED_TO_START
         )
 

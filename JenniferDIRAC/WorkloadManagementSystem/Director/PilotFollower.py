@@ -18,6 +18,8 @@ GRID_TYPE = "JenniferDIRAC"
 _END = {Outcome.WORKED: PilotStatus.DONE, Outcome.NO_WORK: PilotStatus.DONE, Outcome.KILLED: PilotStatus.DELETED}
 # An outage of PilotManager may last so long without a pilot being left behind.
 _LOOK_BACK = timedelta(days=1)
+# A server that vanished may be listed again, with its pilot at work, when the cloud has come to its senses.
+VANISHED_GRACE = timedelta(minutes=10)
 
 
 class PilotFollower:
@@ -29,18 +31,20 @@ class PilotFollower:
         dirac: DiracServices,
         warn: Callable[[str], None],
         now: Callable[[], datetime],
+        vanished_grace: timedelta = VANISHED_GRACE,
     ):
         self._store = store
         self._dirac = dirac
         self._warn = warn
         self._now = now
+        self._vanished_grace = vanished_grace
         self._settled: set[str] = set()
 
     def follow(self) -> None:
         """Register the pilots of VMs that have a server and no pilot yet; end those whose VM has ended."""
         there = [record for record in self._store.live() if record.server_id and record.outcome is None]
         recent = self._store.recent_ends(self._now() - _LOOK_BACK)
-        gone = [record for record in recent if record.vm_id not in self._settled]
+        gone = [record for record in recent if record.vm_id not in self._settled and not self._may_return(record)]
         try:
             known = self._dirac.pilot_facts(record.pilot_reference for record in (*there, *gone))
         except DiracUnavailable as error:
@@ -55,6 +59,9 @@ class PilotFollower:
             if _is_settled(facts) or self._tell(record, self._end):
                 self._settled.add(record.vm_id)
 
+    def _may_return(self, record: VMRecord) -> bool:
+        return record.outcome is Outcome.VANISHED and self._now() - record.ended_at < self._vanished_grace
+
     def _tell(self, record: VMRecord, what: Callable[[VMRecord], None]) -> bool:
         try:
             what(record)
@@ -64,7 +71,11 @@ class PilotFollower:
         return True
 
     def _register(self, record: VMRecord) -> None:
-        self._dirac.register_pilot(record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, GRID_TYPE)
+        # Entered late, it may have taken its only job already, which nobody could note for it.
+        status = PilotStatus.SUBMITTED if record.first_word_at is None else PilotStatus.RUNNING
+        self._dirac.register_pilot(
+            record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, GRID_TYPE, status
+        )
 
     def _end(self, record: VMRecord) -> None:
         reason = f"VM {record.outcome.value}: {record.outcome_reason}"

@@ -15,6 +15,7 @@ from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES
+from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, PilotState, VMState
 
@@ -197,8 +198,42 @@ def test_a_vanished_vm_gives_its_pilot_up_so_that_dirac_can_see_to_the_job():
     world.cycle()
     world.cloud.vanish(world.the_vm().server_id)
     world.cycle()
+    world.cycle(VANISHED_GRACE.total_seconds())
+    assert world.the_vm().outcome is Outcome.VANISHED
+    assert world.dirac.ends == {}  # its server may come back
     world.cycle()
     assert world.dirac.ends[reference][0] == "Aborted"
+
+
+def test_a_server_that_comes_back_with_its_pilot_at_work_is_left_to_finish():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    reference = world.the_vm().pilot_reference
+    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.RUNNING, jobs=1)
+    world.wait_for_jobs(0)
+    world.cycle()
+    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=2)
+    for _ in range(4):
+        world.cycle()
+    assert world.the_vm().outcome is Outcome.VANISHED
+    assert len(world.cloud.list_servers()) == 1
+    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.FINISHED)
+    world.cycle()
+    world.cycle()
+    assert world.cloud.list_servers() == ()
+
+
+def test_a_pilot_registered_after_its_vm_spoke_is_entered_as_running():
+    world = World()
+    world.dirac.away.add("PilotManager")
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cloud.write_console(world.the_vm().server_id, f"@jennifer {world.the_vm().vm_id} hello\n")
+    world.cycle()
+    world.dirac.away.clear()
+    world.cycle()
+    assert world.dirac.pilots[world.the_vm().pilot_reference].state is PilotState.RUNNING
 
 
 def test_a_killed_vm_is_deleted_in_the_next_cycle_and_its_pilot_with_it():
