@@ -145,6 +145,20 @@ def test_a_banned_site_gets_nothing_and_the_report_says_why(dirac, director, cs)
         set_status("Active")
 
 
+def test_a_ce_that_the_resource_status_does_not_know_yet_gets_nothing_and_the_other_everything(dirac, director, cs):
+    cs({"/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/grif-qemu/CEType": "Unused"})
+    new = "/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/new-qemu"
+    queue = {"Image": "name:blank", "Flavor": "cores>=1", "maxCPUTime": "1440", "MaxRAM": "1024"}
+    cs(
+        {f"{new}/CEType": "JenniferQEMU", f"{new}/ImageDirectory": str(dirac.images)}
+        | {f"{new}/StateDirectory": str(dirac.root / "qemu/new")}
+        | {f"{new}/Queues/q/{name}": value for name, value in queue.items()}
+    )
+    submit("belle", "belle")
+    director.cycle()
+    assert {record.vm_type.ce for record in store().select()} == {"napoli-qemu"}
+
+
 def test_a_vo_without_a_pilot_credential_is_refused_alone_and_by_name(dirac, director, cs):
     cs({"/Operations/t2k.org/Pilot/GenericPilotUser": "nobody"})
     submit("belle", "t2k.org")

@@ -27,6 +27,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Pi
 
 _PROCESSORS_TAG = re.compile(r"^(\d+)Processors$")
 _USABLE = ("Active", "Degraded")
+_UNKNOWN_ELEMENT = "Cache misses"  # how DIRAC's RSSCache says that it does not know an element
 # A proxy taken from the ProxyManager is shared by the VMs started within this time.
 _PROXY_SHARED_FOR = timedelta(minutes=10)
 
@@ -94,7 +95,10 @@ class DiracServices:
                 reasons[key] = f"site {key.site} is {status} in the site mask"
                 continue
             result = ResourceStatus().getElementStatus(key.ce, "ComputingElement", vO="all")
-            status = result["Value"].get(key.ce, {}).get("all", "unknown") if result["OK"] else result["Message"]
+            if _UNKNOWN_ELEMENT in result.get("Message", ""):
+                status = "unknown"
+            else:
+                status = _value("the resource status", result).get(key.ce, {}).get("all", "unknown")
             if status not in _USABLE:
                 reasons[key] = f"CE {key.ce}: resource status {status}"
         return reasons
