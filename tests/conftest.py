@@ -1,6 +1,8 @@
 """One DIRAC server for all tests that ask for it, and DIRAC's environment before anything imports DIRAC."""
 
+import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,18 +15,19 @@ settings.load_profile("untimed")
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lab.dirac import Lab, home  # noqa: E402
+from lab.dirac import FOREIGN_VARIABLES, Lab, home  # noqa: E402
 
 ROOMS = ("unit", "property", "lab", "e2e")
-LAB_ROOT = home() / "lab-tests"
+# DIRAC reads the configuration below its root when it is imported, whatever it is told: a root of this process's own
+# can hold neither an old one nor that of another run.
+LAB_ROOT = home() / f"lab-tests-{os.getpid()}"
 # beside a demo that was kept
 LAB_PORT_OFFSET = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) + 500
 
-for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "X509_USER_PROXY"):
+for name in FOREIGN_VARIABLES:
     os.environ.pop(name, None)
-# DIRAC takes its root at import, and reads the configuration file it finds there: none before the lab is up
 os.environ.update(DIRAC_ROOT_PATH=str(LAB_ROOT), DIRAC_NO_CFG="1")
-(LAB_ROOT / "etc/dirac.cfg").unlink(missing_ok=True)
+(LAB_ROOT / "etc/dirac.cfg").unlink(missing_ok=True)  # of a dead process that had our number
 
 
 def pytest_collection_modifyitems(items):
@@ -33,11 +36,42 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ROOMS.index(item.path.relative_to(here).parts[0]))
 
 
+def pytest_sessionfinish(session):
+    """A test that was skipped has shown nothing."""
+    if _skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if skipped := _skipped(config):
+        terminalreporter.write_line(f"FAILED: {len(skipped)} skipped; every test has to run", red=True)
+
+
+def _skipped(config) -> list:
+    return config.pluginmanager.getplugin("terminalreporter").stats.get("skipped", [])
+
+
 @pytest.fixture(scope="session")
-def lab():
+def turn(request):
+    """The labs of tests have ports of their own, so of all runs on one home one at a time has labs."""
+    home().mkdir(parents=True, exist_ok=True)
+    with open(home() / "lab-tests.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+                print(f"\nother tests use the labs below {home()}: waiting for their end …", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in home().glob("lab-tests-*"):  # by an interrupted run, or for inspection by an earlier one
+            Lab(left).down()
+            shutil.rmtree(left)
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab(turn):
     """A real DIRAC server; this process is one of its own."""
     server = Lab(LAB_ROOT, port_offset=LAB_PORT_OFFSET)
-    server.down()  # what an interrupted run left
     server.up()
     try:
         server.activate()

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from diraccfg import CFG
 
 from lab.demo.display import Display, console, final_table
+from lab.demo.options import parse
 from lab.demo.record import Job, Record, Step
-from lab.dirac import Lab, LabError
-from lab.dirac.configuration import VOS
+from lab.dirac import FOREIGN_VARIABLES, Lab, LabError
+from lab.dirac.undisturbed import undisturbed
 from lab.image import golden_image
+from lab.vos import VOS
 
 _PATIENCE = 900.0  # s; three jobs on a machine without hardware virtualisation take about 4 minutes
 _LOOK_EVERY = 1.0
@@ -30,55 +32,47 @@ echo "host $(hostname), user $(id -un), $(nproc) core(s), up for $(cut -d. -f1 /
 _GREETING = "hello from a job of {vo}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="./run demo",
-        description="A real DIRAC server, the CloudDirector as a real agent, one job for each VO, and real virtual "
-        "machines for them at two sites. Exit code 0: every job is Done and nothing is left behind.",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print the timeline of every job and VM (progress to stderr)"
-    )
-    parser.add_argument("--keep", action="store_true", help="leave everything up afterwards; ./run down takes it down")
-    parser.add_argument("--vo", action="append", choices=list(VOS), help="only jobs of this VO; may be repeated")
-    parser.add_argument(
-        "--pilot",
-        metavar="URL",
-        help="git repository of another pilot, such as the real Pilot 3 (default: the stand-in)",
-    )
-    parser.add_argument("--pilot-branch", metavar="NAME", default="master", help="its branch (default: %(default)s)")
-    parser.add_argument("--root", type=Path, help="the lab's directory, which is emptied (default: <home>/lab)")
-    arguments = parser.parse_args()
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parse(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
     record = Record()
     lab = Lab(arguments.root)
-    kept = False
-    if running := lab.processes.alive():
-        print(
-            f"A lab is up in {lab.root} ({len(running)} processes): take it down first with ./run down", file=sys.stderr
-        )
-        return 1
+    keep = arguments.keep
     try:
+        lab.require_down()  # before an image is built for nothing
         with Display(record, to_stderr=arguments.json) as display:
             pilot = (arguments.pilot, arguments.pilot_branch) if arguments.pilot else None
             Demo(lab, record, display, pilot).run(arguments.vo or list(VOS))
-            kept = arguments.keep
     except LabError as error:
         record.problems.append(str(error))
     except KeyboardInterrupt:
-        print("\ninterrupted: everything is taken down", file=sys.stderr)
+        keep = False
         return 130
+    except SystemExit:
+        keep = False
+        raise
     finally:
-        if not kept:
-            lab.down()
+        if lab.claimed and not keep:
+            _take_down(lab, record)
     if arguments.json:
         print(json.dumps(record.as_json(), indent=1))
     summary = console(to_stderr=arguments.json)
     final_table(record, summary)
-    if kept:
+    if lab.claimed:
         summary.print(_how_to_explore(lab), markup=False, soft_wrap=True)
     return 0 if record.ok else 1
+
+
+def _take_down(lab: Lab, record: Record) -> None:
+    with undisturbed():
+        with suppress(OSError):  # nobody may be listening any more
+            print("taking everything down …", file=sys.stderr, flush=True)
+        try:
+            lab.down()
+        except LabError as error:
+            record.problems.append(str(error))
+            print(error, file=sys.stderr)
 
 
 class Demo:
@@ -193,11 +187,17 @@ def _pilot_options(path: Path, repository: str, branch: str) -> list[Path]:
 
 
 def _how_to_explore(lab: Lab) -> str:
-    proxy = lab.proxy("adm", "dirac_admin")
+    variables = {
+        "DIRAC_ROOT_PATH": lab.root,
+        "DIRAC_NO_CFG": 1,
+        "X509_USER_PROXY": lab.proxy("adm", "dirac_admin"),
+        "PATH": f"{sys.prefix}/bin",
+    }
+    exported = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())
     return (
         f"\nEverything is still up. To look around:\n"
-        f"  export DIRAC_ROOT_PATH={lab.root} DIRAC_NO_CFG=1 X509_USER_PROXY={proxy} PATH={sys.prefix}/bin:$PATH\n"
-        f"  unset REQUESTS_CA_BUNDLE CURL_CA_BUNDLE\n"
+        f"  unset {' '.join(FOREIGN_VARIABLES)}\n"
+        f'  export {exported}:"$PATH"\n'
         f"  dirac-admin-cloud status\n"
         f"  dirac-admin-cloud vms --all\n"
         f"  dirac-admin-cloud render grif-qemu el-1core --vo belle\n"

@@ -119,4 +119,4 @@ def final_table(record: Record, console: Console) -> None:
         console.print(table)
         console.print(f"The director used {record.director_mib} MiB.")
     for problem in record.problems:
-        console.print(f"Problem: {problem}", style="red", markup=False)
+        console.print(f"Problem: {problem}", style="red", markup=False, soft_wrap=True)

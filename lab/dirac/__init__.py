@@ -1,5 +1,5 @@
 """A real, multi-VO DIRAC 9.1 server on this machine: no containers, no systemd, everything below one directory."""
 
-from lab.dirac.server import Lab, LabError, home
+from lab.dirac.server import FOREIGN_VARIABLES, Lab, LabError, home
 
-__all__ = ["Lab", "LabError", "home"]
+__all__ = ["FOREIGN_VARIABLES", "Lab", "LabError", "home"]

@@ -35,11 +35,16 @@ def main() -> int:
 
 
 def _status(lab: Lab) -> int:
-    processes = lab.status()
+    processes, machines = lab.status(), lab.virtual_machines()
+    if not processes and not machines:
+        print(f"Nothing runs: {lab.root}")
+        return 0
     for process in processes:
         state = f"PSS {process.memory_mib:4d} MiB" if process.alive else "GONE"
         print(f"{process.name:14s} pid {process.pid:7d}  {state}")
     print(f"{'all':14s}              PSS {sum(process.memory_mib for process in processes):4d} MiB  {lab.root}")
+    for machine in machines:
+        print(f"QEMU {machine}")
     return 0 if processes and all(process.alive for process in processes) else 1
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from diraccfg import CFG
 
 from lab.dirac.certificates import DN_PREFIX
+from lab.vos import VOS
 
 NAME = "Lab"
-#: VO → stem of its DIRAC groups (``belle_user``, ``belle_pilot``)
-VOS = {"belle": "belle", "t2k.org": "t2k", "hyperk.org": "hyperk"}
 USERS = ("adm", "alice", "pilot")
 CS_SERVICE = "Configuration/Server"
 MIND_SERVICE = "WorkloadManagement/OptimizationMind"

@@ -39,7 +39,7 @@ class Database:
         self._run(
             "mariadb-install-db",
             "--no-defaults",
-            f"--datadir={self.directory}",
+            "--datadir=.",  # a shell script, in which a space would end the path
             f"--user={self._user}",
             "--force",  # also where the machine's own name means nothing
             "--skip-test-db",

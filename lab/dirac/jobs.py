@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.dirac.answers import ask
+from lab.dirac.answers import ask, value_of
 from lab.dirac.certificates import DN_PREFIX
 from lab.dirac.configuration import user_group
 from lab.dirac.errors import LabError
@@ -48,8 +48,9 @@ def submit(vo: str, script: str, *, site: str = "", processors: int = 1, cpu_sec
     """Submit a shell script as alice in a VO's user group, and return the job's id.
 
     The script travels in the InputSandbox; standard output and error come back in the OutputSandbox.
+
+    :raises LabError: DIRAC did not take it
     """
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
     from DIRAC.WorkloadManagementSystem.Client.WMSClient import WMSClient
 
     with tempfile.TemporaryDirectory() as directory:
@@ -70,7 +71,7 @@ def submit(vo: str, script: str, *, site: str = "", processors: int = 1, cpu_sec
             options["Site"] = f'"{site}"'
         jdl = "[" + "".join(f"{name} = {value};\n" for name, value in options.items()) + "]"
         client = WMSClient(useCertificates=True, delegatedDN=DN_PREFIX + OWNER, delegatedGroup=user_group(vo))
-        return int(returnValueOrRaise(client.submitJob(jdl)))
+        return int(value_of(client.submitJob(jdl)))
 
 
 def states(jobs: Iterable[int]) -> dict[int, JobState]:

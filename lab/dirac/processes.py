@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,7 +95,8 @@ class Processes:
         for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
             for process in reversed(chosen):
                 if process.alive:
-                    os.killpg(process.pid, number)
+                    with suppress(ProcessLookupError):  # it ended just now
+                        os.killpg(process.pid, number)
             _wait_until_gone(chosen, self._children, seconds)
         self._write([process for process in self.recorded() if process not in chosen or process.alive])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -10,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -27,16 +30,17 @@ from lab.dirac.configuration import (
 from lab.dirac.database import Database
 from lab.dirac.errors import LabError
 from lab.dirac.processes import Process, Processes
+from lab.dirac.undisturbed import undisturbed
 from lab.pilot.publish import make_repository
 
-__all__ = ["Lab", "LabError", "home"]
+__all__ = ["FOREIGN_VARIABLES", "Lab", "LabError", "home"]
 
 _MARK = ".jenniferdirac-lab"
 _DIRECTOR = "CloudDirector"
 _READY_SECONDS = 120.0
 _CLONE = Path(__file__).resolve().parents[2]
-# These would override DIRAC's own CA directory and credentials.
-_FOREIGN_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "X509_USER_PROXY", "X509_CERT_DIR", "DIRACSYSCONFIG")
+#: These would override the lab's own configuration, CA directory and credentials.
+FOREIGN_VARIABLES = tuple((_CLONE / "lab/foreign_variables.txt").read_text().split())
 
 
 def home() -> Path:
@@ -64,12 +68,26 @@ class Lab:
     ):
         self.root = Path(root).absolute() if root else home() / "lab"
         self.images = Path(images).absolute() if images else home() / "images"
-        self.address = address or os.environ.get("JENNIFERDIRAC_ADDRESS") or host_address()
+        self._address = address
         offset = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) if port_offset is None else port_offset
         self.ports = Ports(offset)
         self.processes = Processes(self.root / "processes.json", self.root / "log")
         self._database = Database(self.root / "mysql", self.ports.database, self.environment())
         self._progress: Callable[[str], None] = lambda text: None
+        self._claim: TextIO | None = None
+
+    @cached_property
+    def address(self) -> str:
+        """Looked for when it is needed: a machine that has lost its network can still take a lab down.
+
+        :raises LabError: this machine has no address that a virtual machine could reach
+        """
+        return self._address or os.environ.get("JENNIFERDIRAC_ADDRESS") or host_address()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this object has brought the lab up, or tried to: then nobody else can, until ``down``."""
+        return self._claim is not None
 
     @property
     def ca_directory(self) -> Path:
@@ -89,7 +107,7 @@ class Lab:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a process on this DIRAC server; ``more`` is added."""
-        kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
         search = [str(_bin()), kept.get("PATH", "/usr/bin:/bin"), "/usr/sbin:/sbin"]
         own = {"DIRAC_ROOT_PATH": str(self.root), "DIRAC_NO_CFG": "1", "PATH": ":".join(search)}
         own["PYTHONPATH"] = ":".join(filter(None, [str(_CLONE), kept.get("PYTHONPATH", "")]))
@@ -104,7 +122,7 @@ class Lab:
         """
         if not self.is_up:
             raise LabError(f"no lab is up in {self.root}: start it with ./run lab up")
-        for name in _FOREIGN_VARIABLES:
+        for name in FOREIGN_VARIABLES:
             os.environ.pop(name, None)
         os.environ.update(self.environment())
         import DIRAC
@@ -122,18 +140,26 @@ class Lab:
         self._progress = progress
         self._claim_root()
         try:
+            self._empty_root()
             self._start_all(extra)
         except BaseException:
             self.down()
             raise
 
     def down(self) -> None:
-        """End the lab's processes and virtual machines; the files stay for inspection until the next ``up``."""
-        self.processes.stop([_DIRECTOR])  # first, or it would start virtual machines behind our back
-        try:
-            self._end_virtual_machines()
-        finally:
-            self.processes.stop()
+        """End the lab's processes and virtual machines; the files stay for inspection until the next ``up``.
+
+        Ctrl-C and SIGTERM do not cut it short.
+
+        :raises LabError: a virtual machine could not be ended; everything else is
+        """
+        with undisturbed():
+            self.processes.stop([_DIRECTOR])  # first, or it would start virtual machines behind our back
+            try:
+                self._end_virtual_machines()
+            finally:
+                self.processes.stop()
+                self._give_up_claim()
 
     def virtual_machines(self) -> list[str]:
         """The QEMU processes that run from this lab's directory, whether any record knows them or not."""
@@ -193,19 +219,45 @@ class Lab:
                     raise LabError(f"{name} {what}; the end of {log}:\n{_tail(log)}") from None
                 time.sleep(0.05)
 
-    def _claim_root(self) -> None:
+    def require_down(self) -> None:
+        """:raises LabError: processes of this lab run"""
         running = self.processes.alive()
         if running:
             names = ", ".join(f"{process.name} ({process.pid})" for process in running)
             raise LabError(f"a lab is up in {self.root}: {names}. Take it down first: ./run down")
-        if self.root.exists():
-            if not (self.root / _MARK).exists() and any(self.root.iterdir()):
-                raise LabError(
-                    f"{self.root} is not empty and not a lab's: nothing was deleted. Choose another directory"
-                )
-            self._end_virtual_machines()
-            shutil.rmtree(self.root)
-        self.root.mkdir(parents=True)
+
+    def _claim_root(self) -> None:
+        """Lock the root's mark until ``down`` or our end, so that of two who would empty the root only one does."""
+        mark = self.root / _MARK
+        self.require_down()
+        if self.root.exists() and not mark.exists() and any(self.root.iterdir()):
+            raise LabError(f"{self.root} is not empty and not a lab's: nothing was deleted. Choose another directory")
+        self.root.mkdir(parents=True, exist_ok=True)
+        claim = mark.open("a")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+            raise LabError(f"another process has the lab in {self.root}. Wait for its end, or ./run down") from None
+        self._claim = claim
+        try:
+            self.require_down()  # again: it may have come up before we had the lock
+        except LabError:
+            self._give_up_claim()
+            raise
+
+    def _give_up_claim(self) -> None:
+        if self._claim:
+            self._claim.close()
+            self._claim = None
+
+    def _empty_root(self) -> None:
+        self._end_virtual_machines()
+        for path in self.root.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARK:
+                path.unlink()
         (self.root / _MARK).write_text("This directory is emptied by the lab of JenniferDIRAC.\n")
         for name in ("etc", "sandboxes", "qemu"):
             (self.root / name).mkdir()

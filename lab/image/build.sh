@@ -1,8 +1,10 @@
 #!/bin/bash
 # build.sh: builds the golden image of this host's suite, once for each content, and prints the directory it lies in.
 #
-#   PYTHON=VENV/bin/python lab/image/build.sh [CACHE]
+#   PYTHON=VENV/bin/python lab/image/build.sh [--where] [CACHE]
 #
+# --where only prints the directory, built or not: that needs no root, and writes nothing. OWNER=UID:GID gives the result
+# to that user.
 # PYTHON (default: python3) is the Python of an environment with uv and DIRAC: the image gets that version of DIRAC, and
 # of every other package that is there too. The directory is CACHE/<hash of all that decides what is in the image>;
 # CACHE is ~/.cache/jenniferdirac/image unless given. Needs root; mmdebstrap qemu-utils e2fsprogs lz4 zstd xz-utils
@@ -11,6 +13,12 @@ set -euo pipefail
 umask 022
 here=$(dirname "$(readlink -f "$0")")
 python=$(command -v "${PYTHON:-python3}")
+
+where=
+if [ "${1:-}" = --where ]; then
+  where=yes
+  shift
+fi
 
 fail() { echo "build.sh: $*" >&2; exit 1; }
 say() { printf 'image: %4d s  %s\n' $SECONDS "$*" >&2; }
@@ -26,6 +34,10 @@ key=$({ cd "$here" && find . -type f -not -path '*/__pycache__/*' -not -name __i
         echo "$SUITE $DIRAC_VERSION"; } | sha256sum | cut -c1-16)
 cache=$(realpath -m "${1:-${XDG_CACHE_HOME:-$HOME/.cache}/jenniferdirac/image}")
 result=$cache/$key
+if [ -n "$where" ]; then
+  echo "$result"
+  exit 0
+fi
 mkdir -p "$cache"
 exec 9>"$cache/.lock"
 flock 9
@@ -43,6 +55,8 @@ done
 rm -rf "$cache"/.building-*
 work=$(mktemp -d "$cache/.building-XXXXXX")
 trap 'rm -rf "$work"' EXIT
+# By sudo, the cache would be the user's own, and root's files in it would stand in his way.
+[ -z "${OWNER:-}" ] || export UV_CACHE_DIR=$work/uv
 root=$work/root out=$work/out
 mkdir "$out"
 
@@ -74,8 +88,7 @@ uv=("$(dirname "$python")/uv")
 "${uv[@]}" pip freeze --quiet --exclude-editable --python "$python" | grep '==' >"$work/constraints"
 "${uv[@]}" pip install --quiet --python "$root/opt/dirac/bin/python" --link-mode copy \
   --override "$work/overrides" --constraint "$work/constraints" "${PYTHON_PACKAGES[@]}"
-grep -rlIF "#!$root/opt/dirac" "$root/opt/dirac/bin" | xargs sed -i "1s|^#!$root|#!|"
-sed -i "s|$root||g" "$root/opt/dirac/pyvenv.cfg" "$root"/opt/dirac/bin/[aA]ctivate*
+grep -rlIZF "$root/opt/dirac" "$root/opt/dirac/bin" "$root/opt/dirac/pyvenv.cfg" | xargs -0 sed -i "s|$root||g"
 
 say 'settings'
 cp -a --no-preserve=ownership "$here/files/." "$root/"
@@ -125,6 +138,7 @@ say 'disk'
 mkfs.ext4 -q -F -L root -O ^has_journal -E root_owner=0:0 -d "$root" "$work/disk.raw" "$DISK_SIZE" >/dev/null
 qemu-img convert -O qcow2 "$work/disk.raw" "$out/golden.qcow2"
 chmod 755 "$out"
+[ -z "${OWNER:-}" ] || chown -R "$OWNER" "$out"
 mv "$out" "$result"
 say "done: $(du -sh "$result" | cut -f1)"
 echo "$result"

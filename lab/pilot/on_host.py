@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,15 +32,20 @@ def pilot_proxy(vo: str):
 
 
 def run_pilot(lab: Lab, vo: str, reference: str, stamp: str, directory: Path) -> subprocess.CompletedProcess:
-    """DIRAC's own pilot wrapper fetches the pilot files and runs the pilot in ``directory``, for one job at most."""
+    """DIRAC's own pilot wrapper fetches the pilot files and runs the pilot in ``directory``, for one job at most.
+
+    Neither its path nor this Python's may have a space: DIRAC takes those out of DIRACSYSCONFIG, and starts its job
+    wrapper by an unquoted path.
+    """
     from DIRAC.WorkloadManagementSystem.Utilities.PilotWrapper import (
         getPilotFilesCompressedEncodedDict,
         pilotWrapperScript,
     )
 
     environment_script = directory / "diracosrc"
-    environment_script.write_text(f'export PATH="{Path(sys.executable).parent}:$PATH"\n')
-    options = f"-N {CE} -Q {QUEUE} -n {SITE} --wnVO={vo} --preinstalledEnv={environment_script} -P 1 -m 1 {_ONE_JOB}"
+    environment_script.write_text(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
+    installed = shlex.quote(f"--preinstalledEnv={environment_script}")
+    options = f"-N {CE} -Q {QUEUE} -n {SITE} --wnVO={vo} {installed} -P 1 -m 1 {_ONE_JOB}"
     wrapper = directory / "wrapper.sh"
     files = getPilotFilesCompressedEncodedDict([], pilot_proxy(vo))
     location = f"{lab.address}:{lab.ports.pilot_files}"

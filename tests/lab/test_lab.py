@@ -35,14 +35,14 @@ def waiting_jobs():
 
 def test_the_demand_of_three_vos_is_visible(dirac):
     ids = [jobs.submit(vo, "#!/bin/sh\ntrue\n") for vo in VOS for _ in range(2)]
-    jobs.wait_for(ids, {"Waiting"}, 30)
+    jobs.wait_for(ids, {"Waiting"}, 120)
     assert waiting_jobs() == {user_group(vo): 2 for vo in VOS}
 
 
 def test_a_job_goes_to_done_through_a_pilot_and_its_output_comes_back(dirac, tmp_path):
     belle = jobs.submit("belle", "#!/bin/sh\ntrue\n")
     job = jobs.submit("t2k.org", '#!/bin/sh\necho "hello $((6 * 7))"\necho oops >&2\n')
-    jobs.wait_for([belle, job], {"Waiting"}, 30)
+    jobs.wait_for([belle, job], {"Waiting"}, 120)
     reference, stamp = f"cloud://test/{uuid.uuid4()}", uuid.uuid4().hex
     register_pilot(reference, stamp, "t2k.org")
 

@@ -323,11 +323,8 @@ def test_user_data_too_large_for_the_seed_drive_is_refused(cloud):
     assert cloud.list_servers() == ()
 
 
-@pytest.mark.parametrize("size", ["8k", "100k", "300k"])
-def test_a_full_disk_is_no_capacity_and_nothing_is_left(images, tmp_path, size):
-    """A real full disk in a mount namespace: record, overlay and seed drive run out of it in turn."""
-    state = tmp_path / STATE
-    state.mkdir()
+def what_comes_of(action: str, state: Path, images: Path, *, within: list[str]) -> str:
+    """The error of an action on ``endpoint``, and what is below ``state`` then, in a process that ``within`` starts."""
     text = f"""
 import os
 from pathlib import Path
@@ -337,15 +334,81 @@ endpoint = QEMUEndpoint("here", Path({str(state)!r}), Path({str(images)!r}), acc
 request = ServerRequest(Identity("a" * 32, "b" * 32, "belle", 1), Image("stays", "stays"),
                         Flavor("small", "small", 1, 64), b"x")
 try:
-    endpoint.create_server(request)
+    endpoint.{action}
 except CloudError as error:
-    print(type(error).__name__, os.listdir({str(state)!r}))
+    print(type(error).__name__, os.listdir({str(state)!r}), error)
 """
-    mount = f'mount -t tmpfs -o size={size} tmpfs "{state}" && exec "$0" "$@"'
-    # A user namespace's mounts never propagate back, and a chroot's root could not be made private.
-    namespace = ["unshare", "--map-root-user", "--mount", "--propagation", "unchanged", "sh", "-c", mount]
-    done = subprocess.run([*namespace, sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
-    assert done.stdout == f"{NoCapacity.__name__} []\n", done.stderr
+    done = subprocess.run([*within, sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr
+
+
+def own_mounts() -> list[str]:
+    """What starts a process that may mount, on this host: root, else a user namespace, else sudo."""
+    ways = [
+        ["unshare", "--mount"],
+        ["unshare", "--map-root-user", "--mount", "--propagation", "unchanged"],
+        ["sudo", "-n", "unshare", "--mount"],
+        # in a chroot whose root is no mount point, which nothing can make private
+        ["unshare", "--mount", "--propagation", "unchanged"],
+    ]
+    for way in ways:
+        if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True).returncode == 0:
+            return way
+    raise AssertionError("a full disk is made with a mount: expected root, user namespaces or sudo without a password")
+
+
+@pytest.mark.parametrize("size", ["8k", "100k", "300k"])
+def test_a_full_disk_is_no_capacity_and_nothing_is_left(images, tmp_path, size):
+    """A real full disk: record, overlay and seed drive run out of it in turn."""
+    state = tmp_path / STATE
+    state.mkdir()
+    # Unmounted all the same: in a chroot the mount may be seen outside of its namespace.
+    mounted = f'mount -t tmpfs -o size={size} tmpfs "{state}" && {{ "$0" "$@"; umount "{state}"; }}'
+    outcome = what_comes_of("create_server(request)", state, images, within=[*own_mounts(), "sh", "-c", mounted])
+    assert outcome.startswith(f"{NoCapacity.__name__} [] "), outcome
+
+
+def bound_by_file_modes() -> list[str]:
+    """What starts a process that may read and write only what file modes allow; root's may otherwise do anything."""
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def test_an_image_that_we_must_not_read_is_refused_and_named(images, tmp_path):
+    image = images / "stays.qcow2"
+    for path, said in ((image, f"{image} cannot be read by uid {os.geteuid()}"), (images, "Permission denied")):
+        mode = path.stat().st_mode
+        path.chmod(0)
+        try:
+            outcome = what_comes_of("create_server(request)", tmp_path, images, within=bound_by_file_modes())
+        finally:
+            path.chmod(mode)
+        assert outcome.startswith(Rejected.__name__), outcome
+        assert said in outcome
+
+
+def test_a_delete_that_the_host_does_not_allow_is_refused(cloud, images, tmp_path):
+    server = cloud.create_server(request_for())
+    state = tmp_path / STATE
+    state.chmod(0o500)
+    try:
+        outcome = what_comes_of(f"delete_server({server.id!r})", state, images, within=bound_by_file_modes())
+    finally:
+        state.chmod(0o700)
+    assert outcome.startswith(f"{Rejected.__name__} ['{server.id}'] "), outcome
+    assert "Permission denied" in outcome
+
+
+def test_the_qemu_of_another_user_is_named_when_it_cannot_be_ended(cloud, monkeypatch):
+    server = cloud.create_server(request_for())
+
+    def refuse(process, number):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "pidfd_send_signal", refuse)
+        with pytest.raises(Rejected, match=f"QEMU {pid_of(server.id)} of server {server.id} belongs to another user"):
+            cloud.delete_server(server.id)
+    assert cloud.find_server(server.name).status is ServerStatus.ACTIVE
 
 
 def test_user_data_is_on_the_seed_drive_and_only_the_owner_can_read_it(cloud, tmp_path):
@@ -392,7 +455,7 @@ def test_broken_image_properties_are_named(cloud, images):
 
 
 def test_the_boot_probe_boots_its_sector_and_tells_failure():
-    assert QEMUAcceleration.boots_with("tcg")
+    assert QEMUAcceleration.boots_with("tcg", limit_seconds=120)
     assert not QEMUAcceleration.boots_with("xen-on-mars")
 
 
