@@ -195,7 +195,7 @@ def _how_to_explore(lab: Lab) -> str:
     }
     exported = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())
     return (
-        f"\nEverything is still up. To look around:\n"
+        f"\nAll that runs is kept up. To look around:\n"
         f"  unset {' '.join(FOREIGN_VARIABLES)}\n"
         f'  export {exported}:"$PATH"\n'
         f"  dirac-admin-cloud status\n"

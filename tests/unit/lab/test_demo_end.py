@@ -54,14 +54,14 @@ def test_a_failed_demo_takes_its_lab_down(run):
     code, lab, said = run(LabError("no luck"))
     assert (code, lab.claimed) == (1, False)
     assert "no luck" in said.out and "taking everything down" in said.err
-    assert "still up" not in said.out
+    assert "To look around" not in said.out
 
 
 def test_a_failed_demo_that_should_keep_keeps_and_says_how_to_look_around(run):
     code, lab, said = run(LabError("no luck"), "--keep")
     assert (code, lab.claimed) == (1, True)
     assert "no luck" in said.out
-    assert "still up" in said.out and "DIRAC_ROOT_PATH='/home/my lab'" in said.out
+    assert "To look around" in said.out and "DIRAC_ROOT_PATH='/home/my lab'" in said.out
 
 
 def test_an_interrupted_demo_keeps_nothing(run):
@@ -69,11 +69,13 @@ def test_an_interrupted_demo_keeps_nothing(run):
     assert (code, lab.claimed) == (130, False)
 
 
-def test_a_demo_that_never_had_the_lab_does_not_take_it_down(run, monkeypatch):
+@pytest.mark.parametrize("error, code", [(LabError("another process has it"), 1), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize("words", [[], ["--keep"]])
+def test_a_demo_that_never_had_the_lab_does_not_take_it_down(run, monkeypatch, error, code, words):
     monkeypatch.setattr(FakeLab, "down", lambda self: pytest.fail("another's lab was taken down"))
-    code, _, said = run(LabError("another process has the lab"), "--keep", claimed=False)
-    assert code == 1
-    assert "another process has the lab" in said.out and "still up" not in said.out
+    ended, _, said = run(error, *words, claimed=False)
+    assert ended == code
+    assert str(error) in said.out and "To look around" not in said.out
 
 
 def test_virtual_machines_that_could_not_be_ended_are_a_problem_of_the_demo(run, monkeypatch):

@@ -51,11 +51,17 @@ def test_a_signal_does_not_cut_the_clean_up_short(tmp_path, monkeypatch, number)
         os.kill(os.getpid(), number)
         ended.append("all")
 
+    def interrupt(*_):
+        raise RuntimeError("interrupted")
+
     monkeypatch.setattr(Lab, "_end_virtual_machines", end)
-    before = signal.getsignal(number)
-    Lab(tmp_path).down()
-    assert ended == ["all"]
-    assert signal.getsignal(number) is before
+    before = signal.signal(number, interrupt)
+    try:
+        Lab(tmp_path).down()
+        assert ended == ["all"]
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_process_that_ends_just_before_its_signal_is_no_failure(tmp_path, monkeypatch):
