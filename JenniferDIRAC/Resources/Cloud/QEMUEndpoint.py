@@ -41,7 +41,8 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     ServerStatus,
     Unreachable,
 )
-from JenniferDIRAC.Resources.Cloud.QEMUAcceleration import QEMU, choose_accelerator
+from JenniferDIRAC.Resources.Cloud.QEMUAcceleration import choose_accelerator
+from JenniferDIRAC.Resources.Cloud.QEMUCommand import qemu_command
 from JenniferDIRAC.Resources.Cloud.SeedDrive import write_seed
 
 # Left to the host: its own services, and QEMU's memory beyond that of the guest.
@@ -51,7 +52,6 @@ BUILD_TIMEOUT = timedelta(minutes=1)
 # From SIGTERM to SIGKILL, and from SIGKILL to giving up.
 STOP_SECONDS = 5.0
 
-_DEFAULT_KERNEL_COMMAND_LINE = "root=/dev/vda rw console=ttyS0"
 _SERVER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # As qemu-img and xorriso say it.
 _FULL = re.compile(f"{os.strerror(errno.ENOSPC)}|exceeds free space on media")
@@ -140,7 +140,7 @@ class QEMUEndpoint(CloudEndpoint):
                 self._record_intent(directory, record)
                 _create_disk(directory / "disk.qcow2", image, request.flavor)
                 write_seed(directory / "seed.iso", server_id, record.name, request.user_data)
-                _run(_command(directory, record, image, accelerator))
+                _run(qemu_command(directory, record.name, record.cores, record.ram_mib, image, accelerator))
             server = self._server(directory, record, True, alive=bool(_processes()[server_id]))
             if server.status is not ServerStatus.ACTIVE:
                 raise Rejected(f"{self.name}: QEMU ended at once; its console: {self.console_log(server_id, 1000)!r}")
@@ -332,45 +332,6 @@ def _run(command: list[str]) -> str:
 def _create_disk(disk: Path, image: Path, flavor: Flavor) -> None:
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", os.fspath(image), "-F", "qcow2", os.fspath(disk)]
     _run(command + ([f"{flavor.disk_gib}G"] if flavor.disk_gib else []))
-
-
-def _command(directory: Path, record: _Record, image: Path, accelerator: Literal["kvm", "tcg"]) -> list[str]:
-    command = [
-        QEMU,
-        # First, because it is what ``_server_id_of`` looks for.
-        *("-uuid", directory.name),
-        *("-name", record.name),
-        *("-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi,tb-size=512"),
-        # Without KVM no CPU model is faster than another (Python's imports within 10 %); max has all that TCG can do.
-        *("-cpu", "host" if accelerator == "kvm" else "max"),
-        *("-machine", "q35"),
-        *("-smp", str(record.cores)),
-        *("-m", str(record.ram_mib)),
-        *("-nodefaults", "-display", "none", "-no-user-config", "-no-reboot", "-daemonize"),
-        # The overlay dies with its server, so nothing is lost by never waiting for the host's disk. Where that is
-        # full, the guest gets an error: by default it would be paused for ever.
-        *("-drive", f"file={_escaped(directory / 'disk.qcow2')},format=qcow2,if=virtio,cache=unsafe,werror=report"),
-        *("-drive", f"file={_escaped(directory / 'seed.iso')},format=raw,if=virtio,readonly=on"),
-        # QEMU would announce an IPv6 network that leads nowhere on most hosts.
-        *("-nic", "user,model=virtio-net-pci,ipv6=off"),
-        *("-device", "virtio-rng-pci"),
-        *("-chardev", f"file,id=console,path={_escaped(directory / 'console.log')}", "-serial", "chardev:console"),
-    ]
-    kernel, initrd, words = (image.with_suffix(suffix) for suffix in (".vmlinuz", ".initrd", ".cmdline"))
-    if not kernel.exists():
-        # A boot loader of somebody else's image may want a screen.
-        command += ["-vga", "std"]
-    else:
-        append = words.read_text().strip() if words.exists() else _DEFAULT_KERNEL_COMMAND_LINE
-        command += ["-kernel", os.fspath(kernel), "-append", append]
-        if initrd.exists():
-            command += ["-initrd", os.fspath(initrd)]
-    return command
-
-
-def _escaped(path: Path) -> str:
-    """A comma in a QEMU option's value is written twice."""
-    return os.fspath(path).replace(",", ",,")
 
 
 def _has_started(directory: Path) -> bool:
