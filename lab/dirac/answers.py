@@ -7,7 +7,7 @@ from typing import Any
 
 from tenacity import retry, stop_after_attempt, wait_exponential
 
-from lab.dirac.errors import LabError
+from lab.common.errors import LabError
 
 
 def value_of(answer: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diraccfg import CFG
 
-from lab.dirac.certificates import DN_PREFIX
+from lab.common.certificates import DN_PREFIX
 from lab.vos import VOS
 
 NAME = "Lab"
@@ -51,10 +51,15 @@ def user_group(vo: str) -> str:
     return f"{VOS[vo]}_user"
 
 
-def write_configuration(root: Path, images: Path, address: str, ports: Ports, extra: Iterable[Path]) -> Configuration:
+def write_configuration(
+    root: Path, images: Path, address: str, ports: Ports, extra: Iterable[Path], qemu_sites: bool
+) -> Configuration:
     """Write ``etc/Lab.cfg`` (served), ``etc/master.cfg`` (the CS service's own) and ``etc/dirac.cfg`` (everybody's)."""
     cfg = CFG()
-    cfg.loadFromBuffer(_template(root, images, address, ports))
+    for template in ("central.cfg.in", "qemu_sites.cfg.in") if qemu_sites else ("central.cfg.in",):
+        part = CFG()
+        part.loadFromBuffer(_template(template, root, images, address, ports))
+        cfg = cfg.mergeWith(part)
     cfg = cfg.mergeWith(CFG().loadFromDict(_registry()))
     for path in extra:
         cfg = cfg.mergeWith(CFG().loadFromFile(str(path)))
@@ -90,8 +95,8 @@ def write_configuration(root: Path, images: Path, address: str, ports: Ports, ex
     return Configuration(databases, services)
 
 
-def _template(root: Path, images: Path, address: str, ports: Ports) -> str:
-    text = (Path(__file__).parent / "central.cfg.in").read_text()
+def _template(name: str, root: Path, images: Path, address: str, ports: Ports) -> str:
+    text = (Path(__file__).parent / name).read_text()
     values = {
         "ROOT": root,
         "IMAGES": images,

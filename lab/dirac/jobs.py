@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.common.certificates import DN_PREFIX
+from lab.common.errors import LabError
 from lab.dirac.answers import ask, value_of
-from lab.dirac.certificates import DN_PREFIX
 from lab.dirac.configuration import user_group
-from lab.dirac.errors import LabError
 
 OWNER = "alice"
 DONE = "Done"

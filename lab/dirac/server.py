@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 
-from lab.dirac.address import host_address, require_free_ports
-from lab.dirac.certificates import make_certificates
+from lab.common.address import host_address, require_free_ports
+from lab.common.base import CLONE, FOREIGN_VARIABLES, BaseLab, default_port_offset, home, tail
+from lab.common.certificates import make_certificates
+from lab.common.errors import LabError
+from lab.common.undisturbed import undisturbed
 from lab.dirac.configuration import (
     CS_SERVICE,
     MIND_SERVICE,
@@ -28,28 +28,15 @@ from lab.dirac.configuration import (
     write_configuration,
 )
 from lab.dirac.database import Database
-from lab.dirac.errors import LabError
-from lab.dirac.processes import Process, Processes
-from lab.dirac.undisturbed import undisturbed
 from lab.pilot.publish import make_repository
 
 __all__ = ["FOREIGN_VARIABLES", "Lab", "LabError", "home"]
 
-_MARK = ".jenniferdirac-lab"
 _DIRECTOR = "CloudDirector"
 _READY_SECONDS = 120.0
-_CLONE = Path(__file__).resolve().parents[2]
-#: These would override the lab's own configuration, CA directory and credentials.
-FOREIGN_VARIABLES = tuple((_CLONE / "lab/foreign_variables.txt").read_text().split())
 
 
-def home() -> Path:
-    """Where the project keeps what it makes on this machine: ``JENNIFERDIRAC_HOME``, else the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("JENNIFERDIRAC_HOME") or Path(cache, "jenniferdirac")).absolute()
-
-
-class Lab:
+class Lab(BaseLab):
     """One DIRAC server: CS, WMS, ProxyManager, ResourceStatus, accounting, MariaDB, and the pilot file server.
 
     :param root: everything it writes; ``<home>/lab`` by default. ``up`` empties it, and refuses a directory that is
@@ -59,6 +46,8 @@ class Lab:
     :param port_offset: added to every port, 0 or ``JENNIFERDIRAC_PORT_OFFSET`` by default
     """
 
+    MARK = ".jenniferdirac-lab"
+
     def __init__(
         self,
         root: Path | None = None,
@@ -66,15 +55,11 @@ class Lab:
         address: str | None = None,
         port_offset: int | None = None,
     ):
-        self.root = Path(root).absolute() if root else home() / "lab"
+        super().__init__(Path(root).absolute() if root else home() / "lab")
         self.images = Path(images).absolute() if images else home() / "images"
         self._address = address
-        offset = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) if port_offset is None else port_offset
-        self.ports = Ports(offset)
-        self.processes = Processes(self.root / "processes.json", self.root / "log")
+        self.ports = Ports(default_port_offset() if port_offset is None else port_offset)
         self._database = Database(self.root / "mysql", self.ports.database, self.environment())
-        self._progress: Callable[[str], None] = lambda text: None
-        self._claim: TextIO | None = None
 
     @cached_property
     def address(self) -> str:
@@ -83,11 +68,6 @@ class Lab:
         :raises LabError: this machine has no address that a virtual machine could reach
         """
         return self._address or os.environ.get("JENNIFERDIRAC_ADDRESS") or host_address()
-
-    @property
-    def claimed(self) -> bool:
-        """Whether this object has brought the lab up, or tried to: then nobody else can, until ``down``."""
-        return self._claim is not None
 
     @property
     def ca_directory(self) -> Path:
@@ -110,7 +90,7 @@ class Lab:
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
         search = [str(_bin()), kept.get("PATH", "/usr/bin:/bin"), "/usr/sbin:/sbin"]
         own = {"DIRAC_ROOT_PATH": str(self.root), "DIRAC_NO_CFG": "1", "PATH": ":".join(search)}
-        own["PYTHONPATH"] = ":".join(filter(None, [str(_CLONE), kept.get("PYTHONPATH", "")]))
+        own["PYTHONPATH"] = ":".join(filter(None, [str(CLONE), kept.get("PYTHONPATH", "")]))
         return {**kept, **own, **more}
 
     def activate(self) -> None:
@@ -132,16 +112,24 @@ class Lab:
         # when DIRAC was imported before ``up``, it found no such file in its root
         DIRAC.initialize(host_credentials=True, extra_config_files=[self.root / "etc/dirac.cfg"])
 
-    def up(self, extra: Iterable[Path] = (), progress: Callable[[str], None] = lambda text: None) -> None:
-        """Start everything; ``extra`` are CS files merged over the template. 15 s on two quiet cores.
+    def up(
+        self,
+        extra: Iterable[Path] = (),
+        progress: Callable[[str], None] = lambda text: None,
+        qemu_sites: bool = True,
+    ) -> None:
+        """Start everything; 15 s on two quiet cores.
 
+        :param extra: CS files merged over the templates
+        :param qemu_sites: whether there are two sites with the embedded cloud
         :raises LabError: a lab runs here, the directory is not a lab's, a port is in use, a process does not come up
         """
         self._progress = progress
         self._claim_root()
         try:
-            self._empty_root()
-            self._start_all(extra)
+            self._end_virtual_machines()
+            self._empty_root("etc", "sandboxes", "qemu")
+            self._start_all(extra, qemu_sites)
         except BaseException:
             self.down()
             raise
@@ -179,16 +167,16 @@ class Lab:
         self._end_virtual_machines()
         self._database.reset()
 
-    def status(self) -> list[Process]:
-        return self.processes.recorded()
-
     def start(self, name: str, command: Sequence[str | Path], **environment: str) -> subprocess.Popen:
         """Start a process of the lab's: it is logged to ``log/<name>.log`` and ended by ``down``."""
         return self.processes.start(name, command, self.environment(**environment), self.root)
 
-    def start_agent(self, agent: str = f"WorkloadManagement/{_DIRECTOR}", *options: str) -> subprocess.Popen:
+    def start_agent(
+        self, agent: str = f"WorkloadManagement/{_DIRECTOR}", *options: str, **environment: str
+    ) -> subprocess.Popen:
         """Start a DIRAC agent as a process of its own (``options`` such as ``-o``, ``MaxCycles=1``)."""
-        return self.start(agent.rpartition("/")[2], [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options])
+        command = [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options]
+        return self.start(agent.rpartition("/")[2], command, **environment)
 
     @contextmanager
     def away(self, name: str) -> Iterator[None]:
@@ -204,68 +192,10 @@ class Lab:
             for port in listening:
                 self.wait_for_port(name, port)
 
-    def wait_for_port(self, name: str, port: int) -> None:
-        """:raises LabError: the process ended, or does not listen in time; with the end of its log"""
-        end = time.monotonic() + _READY_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                ended = not any(process.name == name for process in self.processes.alive())
-                if ended or time.monotonic() > end:
-                    log = self.processes.log(name)
-                    what = "ended" if ended else f"does not listen on port {port} after {_READY_SECONDS:.0f} s"
-                    raise LabError(f"{name} {what}; the end of {log}:\n{_tail(log)}") from None
-                time.sleep(0.05)
-
-    def require_down(self) -> None:
-        """:raises LabError: processes of this lab run"""
-        running = self.processes.alive()
-        if running:
-            names = ", ".join(f"{process.name} ({process.pid})" for process in running)
-            raise LabError(f"a lab is up in {self.root}: {names}. Take it down first: ./run down")
-
-    def _claim_root(self) -> None:
-        """Lock the root's mark until ``down`` or our end, so that of two who would empty the root only one does."""
-        mark = self.root / _MARK
-        self.require_down()
-        if self.root.exists() and not mark.exists() and any(self.root.iterdir()):
-            raise LabError(f"{self.root} is not empty and not a lab's: nothing was deleted. Choose another directory")
-        self.root.mkdir(parents=True, exist_ok=True)
-        claim = mark.open("a")
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            claim.close()
-            raise LabError(f"another process has the lab in {self.root}. Wait for its end, or ./run down") from None
-        self._claim = claim
-        try:
-            self.require_down()  # again: it may have come up before we had the lock
-        except LabError:
-            self._give_up_claim()
-            raise
-
-    def _give_up_claim(self) -> None:
-        if self._claim:
-            self._claim.close()
-            self._claim = None
-
-    def _empty_root(self) -> None:
-        self._end_virtual_machines()
-        for path in self.root.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != _MARK:
-                path.unlink()
-        (self.root / _MARK).write_text("This directory is emptied by the lab of JenniferDIRAC.\n")
-        for name in ("etc", "sandboxes", "qemu"):
-            (self.root / name).mkdir()
-
-    def _start_all(self, extra: Iterable[Path]) -> None:
+    def _start_all(self, extra: Iterable[Path], qemu_sites: bool) -> None:
         names = [f"IP:{self.address}", "IP:127.0.0.1", "DNS:localhost", f"DNS:{socket.gethostname()}"]
         make_certificates(self.ca_directory.parent, self.root / "users", USERS, ",".join(names))
-        configuration = write_configuration(self.root, self.images, self.address, self.ports, extra)
+        configuration = write_configuration(self.root, self.images, self.address, self.ports, extra, qemu_sites)
         services = dict(configuration.services)
         require_free_ports([self.ports.database, self.ports.opensearch, self.ports.pilot_files, *services.values()])
         self._progress("certificates and configuration written")
@@ -312,7 +242,7 @@ class Lab:
         self.processes.stop(["PilotSyncAgent"])
         if not (files / "pilot.json").exists():
             log = self.processes.log("PilotSyncAgent")
-            raise LabError(f"PilotSyncAgent made no pilot files; the end of {log}:\n{_tail(log)}")
+            raise LabError(f"PilotSyncAgent made no pilot files; the end of {log}:\n{tail(log)}")
         grid_security = self.ca_directory.parent
         command = [sys.executable, "-m", "lab.pilot.serve", "--directory", files, "--port", str(self.ports.pilot_files)]
         command += ["--certificate", grid_security / "hostcert.pem", "--key", grid_security / "hostkey.pem"]
@@ -344,10 +274,3 @@ class Lab:
 def _bin() -> Path:
     """Where DIRAC's commands are: beside this python, whose link must not be followed out of the venv."""
     return Path(sys.executable).absolute().parent
-
-
-def _tail(log: Path, lines: int = 20) -> str:
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
-        return ""

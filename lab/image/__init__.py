@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lab.dirac.errors import LabError
+from lab.common.errors import LabError
 
 _BUILD = Path(__file__).with_name("build.sh")
 

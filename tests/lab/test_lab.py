@@ -12,9 +12,9 @@ from ssl import create_default_context
 
 import pytest
 
+from lab.common.processes import Process, Processes, started
 from lab.dirac import Lab, LabError, jobs
 from lab.dirac.configuration import VOS, user_group
-from lab.dirac.processes import Process, Processes, started
 from lab.pilot.on_host import CE, SITE, register_pilot, run_pilot
 
 

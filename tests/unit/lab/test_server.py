@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from lab.common.processes import Processes
 from lab.dirac import FOREIGN_VARIABLES, Lab, LabError, server
-from lab.dirac.processes import Processes
 
 
 def test_without_a_network_a_lab_can_still_be_taken_down(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_of_two_who_want_a_root_the_second_is_refused_and_empties_nothing(tmp_pa
 
 
 def test_what_fails_to_come_up_can_be_brought_up_by_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(Lab, "_start_all", lambda self, extra: (_ for _ in ()).throw(LabError("no luck")))
+    monkeypatch.setattr(Lab, "_start_all", lambda *_: (_ for _ in ()).throw(LabError("no luck")))
     first = Lab(tmp_path)
     for lab in (first, Lab(tmp_path)):
         with pytest.raises(LabError, match="no luck"):

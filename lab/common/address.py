@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.dirac.errors import LabError
+from lab.common.errors import LabError
 
 _TCP_LISTEN = "0A"
 

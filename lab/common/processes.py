@@ -28,13 +28,27 @@ class Process:
 
     @property
     def memory_mib(self) -> int:
-        """Proportional set size; 0 when it is gone or belongs to another user."""
-        try:
-            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
-        except OSError:
+        """Proportional set size with its children; 0 when they are gone or belong to another user."""
+        if not self.alive:
             return 0
-        match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
-        return int(match[1]) // 1024 if match else 0
+        sizes = [_pss_kib(int(path.name)) for path in Path("/proc").glob("[0-9]*") if _session(path) == self.pid]
+        return sum(sizes) // 1024
+
+
+def _session(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return 0
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+    return int(match[1]) if match else 0
 
 
 def started(pid: int) -> str:
