@@ -24,9 +24,10 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
 )
 
 CE_TYPE_PREFIX = "Jennifer"
+OPENSTACK = "JenniferOpenStack"
 QEMU = "JenniferQEMU"
 FAKE = "JenniferFake"
-CE_TYPES = (QEMU, FAKE)
+CE_TYPES = (OPENSTACK, QEMU, FAKE)
 Acceleration = Literal["auto", "kvm", "tcg"]
 
 # Words of CE and queue sections that other parts of DIRAC read or write; for a cloud they change nothing here.
@@ -79,7 +80,16 @@ class SharedOptions(StrictModel):
     template: Text = Field(
         "", alias="Template", description="cloud-init template: a name of the package's or a file. Default: the VO's"
     )
-    networks: Names = Field((), alias="Networks", description="networks to attach. Default: the cloud's own choice")
+    networks: Names = Field(
+        (), alias="Networks", description="networks to attach: ids or name:NAME. Default: the one that fits"
+    )
+    security_groups: Names = Field(
+        (), alias="SecurityGroups", description="names of security groups. Default: the project's default"
+    )
+    zones: Names = Field((), alias="Zones", description="availability zones, in turn. Default: the cloud's own choice")
+    boot_volume_per_core: Count = Field(
+        0, alias="BootVolumePerCore", description="GiB of boot volume per core. Default: 0, boot from the flavor's disk"
+    )
     key_pair: Text = Field("", alias="KeyPair", description="name of the key pair for log-in. Default: nobody logs in")
     number_of_processors: Count = Field(
         0, alias="NumberOfProcessors", description="processors offered to jobs. Default: 0, all that the flavor has"
@@ -117,7 +127,9 @@ class CESection(SharedOptions, LimitOptions):
     """The options of a CE section whose CEType begins with Jennifer."""
 
     ce_type: Annotated[str, one_of(*CE_TYPES)] = Field(alias="CEType", description="which kind of cloud this is")
-    cloud: Text = Field("", alias="Cloud", description="entry of clouds.yaml on the director's host")
+    cloud: Text = Field(
+        "", alias="Cloud", description="entry of clouds.yaml on the director's host. Default: the CE's name"
+    )
     vos: Names = Field((), alias="VO", description="VOs served. Default: the site's list, else all")
     cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="the site's squid. Default: the VO's")
     image_directory: OptionalPath = Field(

@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 NAME_PREFIX = "jennifer"
@@ -94,6 +94,23 @@ class Image:
     created_at: datetime | None = None
     owner: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+    min_ram_mib: int = 0
+    min_disk_gib: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a server may be attached to.
+
+    ``external``: a provider's network to the outside (Neutron's ``router:external``); ``shared``: everybody's, else the
+    project's own. ``subnets`` are the ranges of addresses (CIDR); a network without any gives a server no address.
+    """
+
+    id: str
+    name: str
+    external: bool = False
+    shared: bool = False
+    subnets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,9 +119,51 @@ class Catalogue:
 
     flavors: tuple[Flavor, ...] = ()
     images: tuple[Image, ...] = ()
-    networks: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
     key_pairs: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+
+
+#: So long before its end a credential is worth a word, and so long before it an alarm.
+EXPIRY_WARNING = timedelta(days=28)
+EXPIRY_ALARM = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When something that we log in with ends; ``at`` None: it does not tell."""
+
+    what: str
+    at: datetime | None
+
+    def is_near(self, now: datetime, margin: timedelta = EXPIRY_WARNING) -> bool:
+        return self.at is not None and self.at - now <= margin
+
+    def words(self, now: datetime) -> str:
+        """How long it still lasts, for an operator."""
+        if self.at is None:
+            return f"{self.what}: it does not tell when it ends"
+        when = f"{self.at:%Y-%m-%d %H:%M} UTC"
+        if self.at <= now:
+            return f"{self.what} ended on {when}"
+        return f"{self.what} ends in {(self.at - now).days} days, on {when}"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who we are at the cloud, for people; nothing here is secret.
+
+    ``projects`` are the (id, name) of all that the credential may use, where it can tell.
+    """
+
+    user: str = ""
+    project_id: str = ""
+    project: str = ""
+    region: str = ""
+    url: str = ""
+    projects: tuple[tuple[str, str], ...] = ()
+    expiries: tuple[Expiry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,14 +219,21 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerRequest:
-    """Everything one create call needs. ``user_data`` may hold secrets, so it stays out of ``repr``."""
+    """Everything one create call needs. ``user_data`` may hold secrets, so it stays out of ``repr``.
+
+    ``networks`` empty leaves the choice to the cloud; ``boot_volume_gib`` 0 boots from the flavor's own disk.
+    """
 
     identity: Identity
     image: Image
     flavor: Flavor
     user_data: bytes = field(repr=False)
-    networks: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    security_groups: tuple[str, ...] = ()
     key_pair: str = ""
+    zone: str = ""
+    boot_volume_gib: int = 0
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,14 +249,20 @@ class Limits:
 
 
 class CloudEndpoint(ABC):
-    """One project of one cloud. Instances are used by one thread at a time."""
+    """One project of one cloud. One task at a time uses an instance; ``create_server`` and ``delete_server`` may be
+    called by ``parallel_requests`` of its threads at once."""
 
     #: The largest user-data the cloud takes, in bytes before any encoding (Nova: 65535 bytes of base64).
-    max_user_data_bytes: int = 49150
+    max_user_data_bytes: int = 49149
+    #: How many creates or deletes at once the cloud carries out faster than one after the other.
+    parallel_requests: int = 1
 
     @abstractmethod
     def list_servers(self) -> tuple[Server, ...]:
-        """All servers of the project, ours and foreign, in one logical call. Raises rather than returns a part."""
+        """All servers of JenniferDIRAC in the project, whichever installation made them, in one logical call.
+
+        Foreign servers may be listed or left out; ``limits`` counts them. Raises rather than returns a part.
+        """
 
     @abstractmethod
     def create_server(self, request: ServerRequest) -> Server:
@@ -215,7 +287,11 @@ class CloudEndpoint(ABC):
 
     @abstractmethod
     def catalogue(self) -> Catalogue:
-        """Flavors, images, networks, key pairs and zones that can be chosen."""
+        """Flavors, images, networks, key pairs, zones and security groups to choose from; may be some minutes old."""
+
+    def account(self) -> Account:
+        """Who we are there, and until when."""
+        return Account()
 
     @abstractmethod
     def console_log(self, server_id: str, max_bytes: int = 65536) -> str:

@@ -21,6 +21,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Flavor,
     Image,
     Limits,
+    Network,
     NoCapacity,
     QuotaExceeded,
     Rejected,
@@ -180,12 +181,14 @@ class FakeEndpoint(CloudEndpoint):
         boot_time: timedelta = timedelta(seconds=30),
         flavors: tuple[Flavor, ...] = (Flavor("f1", "small", cores=1, ram_mib=2048, disk_gib=10),),
         images: tuple[Image, ...] = (Image("i1", "el9"),),
+        networks: tuple[Network, ...] = (),
+        zones: tuple[str, ...] = (),
         limits: Limits | None = None,
         faults: Faults | None = None,
     ):
         """:param limits: only its ``max_*`` are used; use is counted from the servers"""
         self.clock, self.sleep, self.boot_time = clock, sleep, boot_time
-        self.flavors, self.images = flavors, images
+        self.flavors, self.images, self.networks, self.zones = flavors, images, networks, zones
         self.quota = limits or Limits()
         self.faults = faults or Faults()
         self.calls: Counter[Call] = Counter()
@@ -240,7 +243,7 @@ class FakeEndpoint(CloudEndpoint):
 
     def catalogue(self) -> Catalogue:
         self._enter(Call.CATALOGUE)
-        return Catalogue(flavors=self.flavors, images=self.images)
+        return Catalogue(self.flavors, self.images, self.networks, zones=self.zones)
 
     def console_log(self, server_id: str, max_bytes: int = 65536) -> str:
         self._enter(Call.CONSOLE)

@@ -1,5 +1,6 @@
 """What the CS says about images and flavors, and what is chosen."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import permutations
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Catalogue, Flavor, Image, Rejected
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import SharedOptions
+from JenniferDIRAC.Resources.Cloud.Choice import choose, choose_flavor, choose_image, choose_networks
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Catalogue, Flavor, Identity, Image, Network, Rejected
 
 
 def image(id: str, day: int | None = None, name: str = "", **properties: str) -> Image:
@@ -157,3 +159,125 @@ def test_no_fitting_flavor_is_smaller_than_the_chosen_one_and_order_does_not_mat
     assert all((chosen.cores, chosen.ram_mib, chosen.disk_gib) <= (f.cores, f.ram_mib, f.disk_gib) for f in fitting)
     shuffled = random.sample(offered, len(offered))
     assert choose_flavor(spec, Catalogue(flavors=tuple(shuffled))) == chosen
+
+
+def test_an_owner_can_be_required_so_that_nobody_elses_image_of_that_name_is_taken():
+    ours, squatted = (
+        Image("i1", "el9", owner="site"),
+        Image("i2", "el9", owner="stranger", properties={"owner": "site"}),
+    )
+    assert choose_image("name=el9, owner=site", Catalogue(images=(ours, squatted))) == ours
+
+
+OWN = Network("n1", "private", subnets=("192.168.0.0/24",))
+PROVIDER = Network("n2", "provider", shared=True, subnets=("10.0.0.0/16",))
+OUTSIDE = Network("n3", "public", external=True, shared=True, subnets=("10.77.0.0/16",))
+FLOATING_ONLY = Network("n4", "floating", external=True)
+WITHOUT_ADDRESSES = Network("n5", "bare")
+
+
+@pytest.mark.parametrize(
+    ("specs", "offered", "chosen"),
+    [
+        ((), [OWN, OUTSIDE, FLOATING_ONLY, WITHOUT_ADDRESSES], ["n1"]),
+        ((), [PROVIDER, OUTSIDE], ["n2"]),
+        ((), [OUTSIDE, FLOATING_ONLY], ["n3"]),
+        ((), [], []),
+        (["name:public", "n2"], [OWN, PROVIDER, OUTSIDE], ["n3", "n2"]),
+    ],
+)
+def test_networks_are_found_by_name_or_id_and_without_either_the_one_that_fits(specs, offered, chosen):
+    assert [network.id for network in choose_networks(specs, Catalogue(networks=tuple(offered)))] == chosen
+
+
+@pytest.mark.parametrize(
+    ("specs", "offered", "said"),
+    [
+        ((), [OWN, PROVIDER], ["2 fit", "private (n1)", "provider (n2)"]),
+        ((), [FLOATING_ONLY, WITHOUT_ADDRESSES], ["no single network", "floating (n4)", "bare (n5)"]),
+        (["private"], [OWN], ["Networks = private", "name:NAME", "private (n1)"]),
+        (["name:nope"], [OWN], ["Networks = name:nope", "private (n1)"]),
+        (["name:private"], [OWN, Network("n9", "private")], ["n1", "n9"]),
+    ],
+)
+def test_a_network_that_is_missing_or_ambiguous_is_an_error_that_lists_the_candidates(specs, offered, said):
+    with pytest.raises(Rejected) as refusal:
+        choose_networks(specs, Catalogue(networks=tuple(offered)))
+    assert all(words in str(refusal.value) for words in said)
+
+
+SMALL_CLOUD = Catalogue(
+    flavors=(Flavor("f2", "small", 2, 4096, 20),),
+    images=(Image("i1", "el9"),),
+    networks=(OWN,),
+    key_pairs=("admin",),
+    zones=("a", "b"),
+    security_groups=("default", "pilots"),
+)
+
+
+def wanted(**options) -> SharedOptions:
+    return SharedOptions(**{"image": "name:el9", "flavor": "cores>=1", **options})
+
+
+def test_a_vm_type_is_resolved_as_a_whole():
+    options = wanted(zones=["b"], key_pair="admin", security_groups=["pilots"], boot_volume_per_core=15)
+    choice = choose(options, SMALL_CLOUD)
+    request = choice.request(Identity("1" * 32, "2" * 32, "belle", 2), b"#!/bin/sh", "words")
+    assert (request.image.id, request.flavor.id, request.networks) == ("i1", "f2", (OWN,))
+    assert (request.zone, request.key_pair, request.security_groups) == ("b", "admin", ("pilots",))
+    assert (request.boot_volume_gib, request.description) == (30, "words")
+
+
+def test_zones_are_taken_in_turn_and_one_vm_always_gets_the_same():
+    choice = choose(wanted(zones=["a", "b"]), SMALL_CLOUD)
+    zones = [choice.request(Identity("1" * 32, f"{vm:032x}", "belle", 1), b"").zone for vm in (0, 1, 2, 2)]
+    assert zones == ["a", "b", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"zones": ["c"]}, "Zones = c"),
+        ({"key_pair": "nobody"}, "KeyPair = nobody"),
+        ({"security_groups": ["open"]}, "SecurityGroups = open"),
+    ],
+)
+def test_a_name_that_the_cloud_does_not_offer_is_an_error(options, said):
+    with pytest.raises(Rejected, match=said):
+        choose(wanted(**options), SMALL_CLOUD)
+
+
+def test_what_a_cloud_does_not_show_is_left_to_find_out():
+    choice = choose(wanted(zones=["z"], key_pair="k"), Catalogue(SMALL_CLOUD.flavors, SMALL_CLOUD.images))
+    assert (choice.zones, choice.key_pair) == (("z",), "k")
+
+
+@pytest.mark.parametrize(
+    ("image", "volume", "said"),
+    [
+        (Image("i1", "el9", min_ram_mib=8192), 0, "image el9 needs 8192"),
+        (Image("i1", "el9", min_disk_gib=30), 0, "image el9 needs 30"),
+        (Image("i1", "el9", min_disk_gib=30), 10, "has 20 GiB of disk"),
+    ],
+)
+def test_a_flavor_too_small_for_the_image_is_an_error_here_and_not_at_the_cloud(image, volume, said):
+    with pytest.raises(Rejected, match=said):
+        choose(wanted(boot_volume_per_core=volume), Catalogue(SMALL_CLOUD.flavors, (image,)))
+
+
+def test_a_boot_volume_makes_room_for_an_image_that_the_flavors_disk_lacks():
+    catalogue = Catalogue(SMALL_CLOUD.flavors, (Image("i1", "el9", min_disk_gib=30),))
+    assert choose(wanted(boot_volume_per_core=15), catalogue).image.id == "i1"
+
+
+def test_of_the_flavors_that_meet_requirements_only_those_that_carry_the_image_are_taken():
+    flavors = (Flavor("f1", "tiny", 1, 512, 1), Flavor("f2", "small", 1, 4096, 20), Flavor("f3", "big", 8, 16384, 80))
+    catalogue = Catalogue(flavors, (Image("i1", "el9", min_ram_mib=2048),))
+    assert choose(wanted(), catalogue).flavor.id == "f2"
+
+
+def test_a_name_that_two_security_groups_have_is_an_error_here_and_not_at_the_cloud():
+    catalogue = replace(SMALL_CLOUD, security_groups=("pilots", "pilots"))
+    with pytest.raises(Rejected, match="2 have that name"):
+        choose(wanted(security_groups=["pilots"]), catalogue)
