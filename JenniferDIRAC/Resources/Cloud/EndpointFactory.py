@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import FAKE, QEMU, EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import FAKE, OPENSTACK, QEMU, EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint, Rejected
 
 
@@ -17,6 +17,12 @@ def make_endpoint(config: EndpointConfig) -> CloudEndpoint:
     if maker is None:
         raise Rejected(f"{config}: CEType: expected one of {', '.join(_MAKERS)}, found {config.ce_type}")
     return maker(config)
+
+
+def _make_openstack(config: EndpointConfig) -> CloudEndpoint:
+    from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
+
+    return OpenStackEndpoint(str(config), config.cloud or config.ce)
 
 
 def _make_qemu(config: EndpointConfig) -> CloudEndpoint:
@@ -40,4 +46,8 @@ def _make_fake(config: EndpointConfig) -> CloudEndpoint:
     return FakeEndpoint()
 
 
-_MAKERS: Mapping[str, Callable[[EndpointConfig], CloudEndpoint]] = {QEMU: _make_qemu, FAKE: _make_fake}
+_MAKERS: Mapping[str, Callable[[EndpointConfig], CloudEndpoint]] = {
+    OPENSTACK: _make_openstack,
+    QEMU: _make_qemu,
+    FAKE: _make_fake,
+}
