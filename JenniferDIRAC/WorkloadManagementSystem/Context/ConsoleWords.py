@@ -31,6 +31,7 @@ class ConsoleReport:
 
     spoke: bool = False
     said: EndReport | None = None
+    pilot_started: bool = False
 
 
 def parse_console(text: str, vm_id: str) -> ConsoleReport:
@@ -40,7 +41,8 @@ def parse_console(text: str, vm_id: str) -> ConsoleReport:
     words = [line.split(mark, 1)[1] for line in lines if mark in line]
     spoke = any(re.match(rf"(?:{HELLO}|{PILOT_START}|{PILOT_END}|{LINE}|{END})\b", word) for word in words)
     ends = [end for word in words if word.startswith(f"{END} ") and (end := _end_report(word))]
-    return ConsoleReport(spoke, ends[0] if ends else None)
+    started = any(re.match(rf"{PILOT_START}\b", word) for word in words)
+    return ConsoleReport(spoke, ends[0] if ends else None, started)
 
 
 def printable(text: str) -> str:

@@ -108,6 +108,8 @@ class VM(Base):
     server_id: Mapped[str] = mapped_column(String(255), default="")
     image: Mapped[str] = mapped_column(_Name, default="")
     flavor: Mapped[str] = mapped_column(_Name, default="")
+    networks: Mapped[str] = mapped_column(_Name, default="")
+    zone: Mapped[str] = mapped_column(_Name, default="")
     jobs: Mapped[int] = mapped_column(default=0)
     said_code: Mapped[int | None]
     said_reason: Mapped[str] = mapped_column(_Reason, default="")

@@ -22,13 +22,18 @@ class Intent:
     pilot_reference: str
     pilot_stamp: str
     template: str = ""
+    image: str = ""
+    flavor: str = ""
+    networks: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True)
 class VMRecord:
     """All we know of one VM, except its console.
 
-    ``since`` is when it came into its state. ``image`` and ``flavor`` are the resolved ids. ``code`` is HSF's, 0 while
+    ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the
+    last joined by commas. ``code`` is HSF's, 0 while
     there is none. ``said_*`` are the VM's own words, and not to be trusted.
     """
 
@@ -50,6 +55,8 @@ class VMRecord:
     server_id: str = ""
     image: str = ""
     flavor: str = ""
+    networks: str = ""
+    zone: str = ""
     jobs: int = 0
     said_code: int | None = None
     said_reason: str = ""

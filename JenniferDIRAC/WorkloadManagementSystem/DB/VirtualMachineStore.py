@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack, cast
 
+import tenacity
 from sqlalchemy import CursorResult, Engine, Update, delete, func, inspect, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -30,6 +31,7 @@ KILLED_CODE = 100  # HSF-TN-2016-04: asked to stop by its host
 SELECT_LIMIT = 1000
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
 _SHORTEST_PREFIX = 6
+_DEADLOCK = 1213  # of MariaDB and MySQL
 _VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
 
@@ -39,6 +41,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The database does not answer. Whether the operation took effect is unknown: read before doing it again."""
+
+
+class _Deadlocked(StoreUnavailable):
+    """The database undid the operation because two were in each other's way: it can be done again."""
 
 
 class TransitionRefused(StoreError):
@@ -55,6 +61,8 @@ class Facts(TypedDict, total=False):
     server_id: str
     image: str
     flavor: str
+    networks: str
+    zone: str
     outcome: Outcome
     outcome_reason: str
     code: int
@@ -66,6 +74,14 @@ class Facts(TypedDict, total=False):
     matched_at: datetime
     pilot_finished_at: datetime
     console_tail: str
+
+
+_again = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(_Deadlocked),
+    stop=tenacity.stop_after_attempt(5),
+    wait=tenacity.wait_random(0, 0.1),
+    reraise=True,
+)
 
 
 class VirtualMachineStore:
@@ -99,6 +115,7 @@ class VirtualMachineStore:
             with self._transaction() as session:
                 return session.get_one(Installation, 1).uuid
 
+    @_again
     def record_intents(self, intents: Sequence[Intent], now: datetime, actor: str = "director") -> None:
         """Record, before anything is sent, that these VMs are about to be asked for: all of them or none."""
         with self._transaction() as session:
@@ -110,6 +127,7 @@ class VirtualMachineStore:
                 reason = f"task queue {intent.task_queue} of {intent.vo}"
                 session.add(_step(intent.vm_id, None, VMState.PLANNED, now, reason, actor))
 
+    @_again
     def move(
         self,
         vm_id: str,
@@ -141,6 +159,7 @@ class VirtualMachineStore:
                 raise TransitionRefused(f"VM {vm_id}: expected an outcome for a VM that ends, found none")
         return True
 
+    @_again
     def note(self, vm_id: str, **facts: Unpack[Facts]) -> None:
         """Record what was observed of a VM, without a transition.
 
@@ -150,6 +169,7 @@ class VirtualMachineStore:
             if not _changed(session, update(VM).where(VM.vm_id == vm_id).values(_values(facts))):
                 raise UnknownVM(f"no VM has the id '{vm_id}'")
 
+    @_again
     def request_kill(self, vm: str, actor: str, reason: str, now: datetime) -> VMRecord:
         """Decide the end of a VM (id, prefix or pilot reference): the director then has its server deleted.
 
@@ -240,6 +260,7 @@ class VirtualMachineStore:
                 Count(*row[:5], int(row[5])) for row in session.execute(query.group_by(*group).order_by(*group))
             )
 
+    @_again
     def save_reports(self, reports: Sequence[CycleReport]) -> None:
         """Put these in the place of the last reports of the same endpoints and VOs, and drop what nobody renews."""
         with self._transaction() as session:
@@ -271,9 +292,10 @@ class VirtualMachineStore:
         try:
             yield
         except (OperationalError, InterfaceError, PoolExhausted) as error:
-            url = self._engine.url
+            url, original = self._engine.url, getattr(error, "orig", error)
             where = f"{url.database} on {url.host}:{url.port}" if url.host else url.database
-            raise StoreUnavailable(f"database {where} does not answer: {getattr(error, 'orig', error)}") from error
+            kind = _Deadlocked if original.args and original.args[0] == _DEADLOCK else StoreUnavailable
+            raise kind(f"database {where} does not answer: {original}") from error
 
 
 def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:

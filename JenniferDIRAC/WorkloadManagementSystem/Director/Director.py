@@ -64,7 +64,7 @@ class Director:
         self._configured: dict[EndpointKey, EndpointConfig] = {}
         self._told: frozenset[str] = frozenset()
         self._watching_since = self._last_cycle = now()
-        self._observer = Observer(store, dirac, self._workers, log.warn)
+        self._observer = Observer(store, dirac, self._workers, log.warn, log.error)
         self._executor = Executor(store, self._workers, user_data or UserDataMaker(dirac), log.warn, now)
         self._pilots = PilotFollower(store, dirac, log.warn, now)
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any
 
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint, Unreachable
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
+    AuthenticationFailed,
+    CloudEndpoint,
+    CloudError,
+    Rejected,
+    Throttled,
+    Unreachable,
+)
+
+# seconds
+LONGEST_PAUSE = 300.0
 
 
 class EndpointWorker:
@@ -22,38 +32,56 @@ class EndpointWorker:
         self._endpoint: CloudEndpoint | None = None
         self._clock = clock
         self._current: tuple[Future, str, float] | None = None
+        self._pause: tuple[float, CloudError] | None = None
 
     def start(self, what: str, task: Callable[[CloudEndpoint], Any]) -> Future:
         """Begin ``task``; the future holds its value or its exception.
 
-        While an earlier task still runs, nothing is begun and the future holds ``Unreachable`` saying so.
+        While an earlier task still runs, or the cloud wants to be left alone, nothing is begun and the future says so.
         """
         future: Future = Future()
-        if self._current is not None and not self._current[0].done():
-            _, earlier, since = self._current
-            seconds = self._clock() - since
-            future.set_exception(Unreachable(f"the cloud has not answered '{earlier}' for {seconds:.0f} s"))
+        if refusal := self._refusal():
+            future.set_exception(refusal)
             return future
         self._current = (future, what, self._clock())
         threading.Thread(target=self._run, args=(future, task), name=f"{self._name}: {what}", daemon=True).start()
         return future
+
+    @property
+    def busy(self) -> str:
+        """What is under way, and for how long; "" when nothing is."""
+        if self._current is None or self._current[0].done():
+            return ""
+        _, what, since = self._current
+        return f"'{what}' for {self._clock() - since:.0f} s"
+
+    def _refusal(self) -> CloudError | None:
+        """Why nothing can be begun now."""
+        if busy := self.busy:
+            return Unreachable(f"the cloud has not answered {busy}")
+        if self._pause is None or self._clock() >= self._pause[0]:
+            return None
+        until, error = self._pause
+        words = f"{error} (not tried for another {until - self._clock():.0f} s)"
+        return Throttled(words) if isinstance(error, Throttled) else type(error)(words)
 
     def _run(self, future: Future, task: Callable[[CloudEndpoint], Any]) -> None:
         try:
             if self._endpoint is None:
                 self._endpoint = self._make_endpoint()
             future.set_result(task(self._endpoint))
+        except (AuthenticationFailed, Rejected, Throttled) as error:
+            self._heed(error)
+            future.set_exception(error)
         except BaseException as error:  # the outermost loop of an endpoint's thread: the caller gets it with the future
             future.set_exception(error)
 
-
-def results_within(futures: dict[Any, Future], deadline: float) -> dict[Any, Any]:
-    """The value or the exception of each future; ``Unreachable`` for those not done ``deadline`` seconds from now."""
-    wait(futures.values(), timeout=deadline)
-    results = {}
-    for key, future in futures.items():
-        if not future.done():
-            results[key] = Unreachable(f"the cloud did not answer within {deadline:.0f} s")
+    def _heed(self, error: CloudError) -> None:
+        """Leave the cloud alone for as long as it wants; mended configuration and credentials are read anew."""
+        if isinstance(error, Throttled):
+            seconds = min(error.retry_after or 0, LONGEST_PAUSE)
         else:
-            results[key] = future.exception() or future.result()
-    return results
+            self._endpoint = None
+            # A log-in that fails in every cycle could lock the account, also for whoever is mending it.
+            seconds = LONGEST_PAUSE if isinstance(error, AuthenticationFailed) else 0
+        self._pause = (self._clock() + seconds, error)

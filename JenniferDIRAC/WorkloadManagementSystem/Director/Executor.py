@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
@@ -18,6 +18,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Rejected,
     Server,
     ServerRequest,
+    Throttled,
     Unreachable,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
@@ -25,6 +26,8 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
+from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Create,
@@ -54,8 +57,6 @@ class Start:
 class Created:
     vm: str
     server: Server
-    image: str
-    flavor: str
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Executor:
         self._user_data = user_data
         self._warn = warn
         self._now = now
-        self._act_patience = act_patience
+        self._punctuality = Punctuality(act_patience)
         self._new_id = new_id
         self._results: deque[Created | NotCreated | NotDeleted] = deque()
 
@@ -117,14 +118,14 @@ class Executor:
         carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
         self._store.record_intents([start.intent for start in carried.starts], self._now())
 
-        futures = []
+        futures = {}
         for key in configs:
             mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
             gone = [delete for delete in deletes if delete.endpoint == key]
             if mine or gone:
                 task = _task(mine, gone, self._results.append)
-                futures.append(self._workers[key].start("create and delete servers", task))
-        wait(futures, timeout=self._act_patience)
+                futures[key] = self._workers[key].start("create and delete servers", task)
+        self._punctuality.wait(futures)
         self.record_outcomes()
         return carried
 
@@ -145,8 +146,6 @@ class Executor:
                         "the cloud accepted",
                         ACTOR,
                         server_id=result.server.id,
-                        image=result.image,
-                        flavor=result.flavor,
                     )
                 case NotCreated(error=AmbiguousOutcome()):
                     self._warn(
@@ -174,7 +173,7 @@ class Executor:
                 continue
             config, offering = configs[create.vm_type.endpoint], offerings[create.vm_type]
             vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
-            vm = self._new_id()
+            vm, choice = self._new_id(), offering.choice
             intent = Intent(
                 vm_id=vm,
                 vm_type=create.vm_type,
@@ -185,6 +184,10 @@ class Executor:
                 pilot_reference=f"cloud://{config.ce}/{vm}",
                 pilot_stamp=self._new_id(),
                 template=vm_type.template,
+                image=choice.image.id,
+                flavor=choice.flavor.id,
+                networks=", ".join(network.id for network in choice.networks),
+                zone=choice.zone_of(vm),
             )
             identity = Identity(installation, vm, create.vo, create.cores)
             try:
@@ -194,9 +197,8 @@ class Executor:
             except UserDataUnavailable as error:
                 refusals[create.vm_type.endpoint, create.vo] = str(error)
                 continue
-            request = ServerRequest(
-                identity, offering.image, offering.flavor, user_data, tuple(vm_type.networks), vm_type.key_pair
-            )
+            description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
+            request = choice.request(identity, user_data, description)
             starts.append(Start(intent, request))
         return Carried(tuple(starts), refusals)
 
@@ -244,33 +246,48 @@ def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
 def _task(
     starts: list[Start], deletes: list[Delete], done: Callable[[object], None]
 ) -> Callable[[CloudEndpoint], None]:
-    """What the endpoint's thread does: deletes, then creates, each result handed over as soon as it is there."""
+    """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears; each result is handed
+    over as soon as it is there."""
 
     def act(cloud: CloudEndpoint) -> None:
-        for delete in deletes:
-            try:
-                cloud.delete_server(delete.server_id)
-            except Exception as error:  # one delete that cannot be done must not keep the others from being done
-                done(NotDeleted(delete.vm, error))
-        trouble = ""
-        for start in starts:
-            vm = start.intent.vm_id
-            if trouble:
-                done(NotCreated(vm, Unreachable(f"not sent after another request failed: {trouble}")))
-                continue
-            try:
-                done(_create(cloud, start))
-            except CloudError as error:
-                done(NotCreated(vm, error))
-                if not isinstance(error, Rejected):  # a reason that the next request shares
-                    trouble = str(error)
-            except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
-                done(NotCreated(vm, AmbiguousOutcome(repr(error))))
-                trouble = repr(error)
+        side_by_side(cloud.parallel_requests, partial(_delete, cloud, done), deletes)
+        creates = _Creates(cloud, done)
+        side_by_side(cloud.parallel_requests, creates.create, starts)
+        if creates.throttled:
+            raise creates.throttled  # for the worker, which leaves the cloud alone for a while
 
     return act
 
 
-def _create(cloud: CloudEndpoint, start: Start) -> Created:
-    request = start.request
-    return Created(start.intent.vm_id, cloud.create_server(request), request.image.id, request.flavor.id)
+def _delete(cloud: CloudEndpoint, done: Callable[[object], None], delete: Delete) -> None:
+    try:
+        cloud.delete_server(delete.server_id)
+    except Exception as error:  # one delete that cannot be done must not keep the others from being done
+        done(NotDeleted(delete.vm, error))
+
+
+class _Creates:
+    """The creates of one endpoint and cycle: after trouble that the next would share, the rest is not sent."""
+
+    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None]):
+        self._cloud = cloud
+        self._done = done
+        self._trouble = ""
+        self.throttled: Throttled | None = None
+
+    def create(self, start: Start) -> None:
+        vm = start.intent.vm_id
+        if self._trouble:
+            self._done(NotCreated(vm, Unreachable(f"not sent after another request failed: {self._trouble}")))
+            return
+        try:
+            self._done(Created(vm, self._cloud.create_server(start.request)))
+        except CloudError as error:
+            self._done(NotCreated(vm, error))
+            if not isinstance(error, Rejected):  # a reason that the next request shares
+                self._trouble = str(error)
+            if isinstance(error, Throttled):
+                self.throttled = error
+        except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
+            self._done(NotCreated(vm, AmbiguousOutcome(repr(error))))
+            self._trouble = repr(error)

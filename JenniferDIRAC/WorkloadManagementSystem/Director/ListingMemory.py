@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import StillLooking
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation
+
+# A cloud that takes this long for a listing is still watched; after a longer silence time-outs begin anew.
+_LONGEST_LOOK = timedelta(minutes=5)
 
 
 class ListingMemory:
@@ -18,15 +22,19 @@ class ListingMemory:
 
     def __init__(self) -> None:
         self.since: datetime | None = None
+        self._last: datetime | None = None
         self.suspect_since: datetime | None = None
         self._missed: dict[str, int] = {}
 
     def see(self, look: Observation | Exception, suspect: bool, records: Iterable[VMRecord], now: datetime) -> None:
         """Take in one look; one that failed neither counts a VM as missing nor clears it."""
+        silence = self._last is not None and now - self._last > _LONGEST_LOOK
         if isinstance(look, Exception):
-            self.since = None
+            if silence or not isinstance(look, StillLooking):
+                self.since = None
             return
-        self.since = self.since or now
+        self.since = now if silence or self.since is None else self.since
+        self._last = now
         self.suspect_since = (self.suspect_since or now) if suspect else None
         listed = {server.identity.vm for server in look.servers if server.identity is not None}
         self._missed = {

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import VMTypeConfig
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
+from JenniferDIRAC.Resources.Cloud.Choice import Choice, choose
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Catalogue,
     CloudEndpoint,
     CloudError,
+    Expiry,
     Flavor,
-    Image,
     Limits,
     Rejected,
     Server,
@@ -26,25 +26,32 @@ _OVER = (ServerStatus.STOPPED, ServerStatus.ERROR)
 
 @dataclass(frozen=True)
 class Offering:
-    """What a VM type's image and flavor mean at this cloud today, or why they mean nothing.
+    """What a VM type means at this cloud today, or why it means nothing.
 
     ``max_user_data_bytes`` is the cloud's limit.
     """
 
-    image: Image | None = None
-    flavor: Flavor | None = None
+    choice: Choice | None = None
     problem: str = ""
     max_user_data_bytes: int = 0
+
+    @property
+    def flavor(self) -> Flavor | None:
+        return self.choice.flavor if self.choice else None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One listing with its limits, the offerings by queue name, and the consoles worth reading by VM id."""
+    """One listing with its limits, the offerings by queue name, and the consoles worth reading by VM id.
+
+    ``expiries`` None: the cloud was not asked when its credential ends.
+    """
 
     servers: tuple[Server, ...]
     limits: Limits
     offerings: Mapping[str, Offering]
     consoles: Mapping[str, str] = field(default_factory=dict)
+    expiries: tuple[Expiry, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,12 @@ class Awaited:
     end: frozenset[str] = frozenset()
 
 
-def observe(cloud: CloudEndpoint, vm_types: Iterable[VMTypeConfig], awaited: Awaited) -> Observation:
+def observe(
+    cloud: CloudEndpoint, vm_types: Iterable[VMTypeConfig], awaited: Awaited, ask_expiries: bool = False
+) -> Observation:
     """List the servers once, resolve every VM type, and read the consoles that matter.
 
-    A console that cannot be read is no failure: the VM's pilot tells as well.
+    A console that cannot be read is no failure: the VM's pilot tells as well. Nor is an account that does not tell.
 
     :raises CloudError: the cloud did not give a whole listing
     """
@@ -71,7 +80,15 @@ def observe(cloud: CloudEndpoint, vm_types: Iterable[VMTypeConfig], awaited: Awa
             consoles[server.identity.vm] = cloud.console_log(server.id)
         except CloudError:
             continue
-    return Observation(servers, cloud.limits(), offerings, consoles)
+    expiries = _expiries(cloud) if ask_expiries else None
+    return Observation(servers, cloud.limits(), offerings, consoles, expiries)
+
+
+def _expiries(cloud: CloudEndpoint) -> tuple[Expiry, ...]:
+    try:
+        return cloud.account().expiries
+    except CloudError:  # servers were listed, so the credential is good today
+        return ()
 
 
 def _worth_reading(servers: Iterable[Server], awaited: Awaited) -> list[Server]:
@@ -84,7 +101,6 @@ def _worth_reading(servers: Iterable[Server], awaited: Awaited) -> list[Server]:
 
 def _offering(vm_type: VMTypeConfig, catalogue: Catalogue, max_user_data_bytes: int) -> Offering:
     try:
-        image, flavor = choose_image(vm_type.image, catalogue), choose_flavor(vm_type.flavor, catalogue)
-        return Offering(image, flavor, max_user_data_bytes=max_user_data_bytes)
+        return Offering(choose(vm_type, catalogue), max_user_data_bytes=max_user_data_bytes)
     except Rejected as error:
         return Offering(problem=str(error))

@@ -17,8 +17,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import (
     DiracUnavailable,
     PilotFacts,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker, results_within
+from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.ExpiryWatch import ExpiryWatch
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
+from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
@@ -68,13 +70,14 @@ class Observer:
         dirac: DiracServices,
         workers: Mapping[EndpointKey, EndpointWorker],
         warn: Callable[[str], None],
-        list_deadline: float = 60.0,
+        alarm: Callable[[str], None],
+        list_deadline: float = 30.0,
     ):
         self._store = store
         self._dirac = dirac
-        self._workers = workers
         self._warn = warn
-        self._list_deadline = list_deadline
+        self._expiries = ExpiryWatch(warn, alarm)
+        self._looks = Looks(workers, list_deadline)
         self._memory: dict[EndpointKey, ListingMemory] = {}
 
     def observe(
@@ -90,7 +93,10 @@ class Observer:
         """:raises StoreUnavailable: without the records nothing can be decided"""
         configured = tuple(configured)
         records = self._store.live()
-        seen = self._look(records, configured)
+        seen = self._look(records, configured, now)
+        for key, look in seen.items():
+            if isinstance(look, Observation) and look.expiries is not None:
+                self._expiries.heard(key, look.expiries, now)
         self._remember(seen, records, installation, now)
         records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
         offerings = {
@@ -120,10 +126,10 @@ class Observer:
         return Sight(snapshot, offerings, consoles, self._demand_problem(demand))
 
     def _look(
-        self, records: Iterable[VMRecord], configured: Iterable[EndpointConfig]
+        self, records: Iterable[VMRecord], configured: Iterable[EndpointConfig], now: datetime
     ) -> dict[EndpointKey, Observation | Exception]:
-        """One look at each cloud, all at the same time."""
-        futures = {}
+        """One look at each cloud."""
+        looks = {}
         for config in configured:
             key = key_of(config)
             mine = [record for record in records if record.endpoint == key and record.said_code is None]
@@ -131,9 +137,9 @@ class Observer:
                 first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
                 end=frozenset(record.vm_id for record in mine),
             )
-            look = partial(observe, vm_types=config.vm_types, awaited=awaited)
-            futures[key] = self._workers[key].start("list servers", look)
-        seen = results_within(futures, self._list_deadline)
+            ask_expiries = self._expiries.is_due(key, now)
+            looks[key] = partial(observe, vm_types=config.vm_types, awaited=awaited, ask_expiries=ask_expiries)
+        seen = self._looks.take(looks)
         for key, result in seen.items():
             if isinstance(result, Exception):
                 self._warn(f"{key}: its servers could not be listed, so none of its records changes: {result}")

@@ -31,6 +31,13 @@ def test_hello_is_the_first_word():
     assert (report.spoke, report.said) == (True, None)
 
 
+def test_the_start_of_the_pilot_is_heard_and_no_other_word_passes_for_it():
+    assert said(f"@jennifer {VM} hello", f"@jennifer {VM} pilot-start disk_mib=9").pilot_started
+    assert not said(
+        f"@jennifer {VM} hello", f"@jennifer {OTHER} pilot-start", f"@jennifer {VM} pilot-started"
+    ).pilot_started
+
+
 def test_an_end_tells_code_and_reason():
     assert said(end(300, "Nothing to do for more than 1 cycles")).said == EndReport(
         300, "Nothing to do for more than 1 cycles"

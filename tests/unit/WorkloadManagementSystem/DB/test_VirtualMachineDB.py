@@ -3,12 +3,14 @@
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable, VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 pytest.register_assert_rewrite("StoreBehaviour")
-from StoreBehaviour import StoreBehaviour  # noqa: E402
+from StoreBehaviour import NOW, StoreBehaviour, planned  # noqa: E402
 
 
 class TestStoreOnSQLite(StoreBehaviour):
@@ -29,6 +31,20 @@ class TestStoreOnSQLite(StoreBehaviour):
             (tmp_path / "away.db").rename(database)
 
         return away
+
+    def test_what_the_database_undid_for_a_deadlock_is_done_again(self, store):
+        vm = planned(store)
+        deadlock = OperationalError("UPDATE", None, Exception(1213, "Deadlock found when trying to get lock"))
+        refusals = [deadlock] * 2
+
+        @event.listens_for(store._engine, "before_cursor_execute")
+        def refuse(*_):
+            if refusals:
+                raise refusals.pop()
+
+        assert store.move(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "the cloud accepted", server_id="s-1")
+        assert not refusals
+        assert store.get(vm).server_id == "s-1"
 
     def test_a_store_whose_database_cannot_be_opened_is_not_made(self, tmp_path):
         with pytest.raises(StoreUnavailable, match="unable to open"):

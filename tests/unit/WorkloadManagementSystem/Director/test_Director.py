@@ -7,14 +7,27 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import World
+from director_world import START, World
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
-from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
+    Account,
+    AuthenticationFailed,
+    Expiry,
+    Identity,
+    Limits,
+    Network,
+    ServerRequest,
+    ServerStatus,
+    Throttled,
+)
+from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES
+from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import LONGEST_PAUSE, EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
+from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks, StillLooking
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES, Observation
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, PilotState, VMState
@@ -50,6 +63,30 @@ def test_a_waiting_job_gets_one_vm_that_works_and_is_cleared_away():
     assert "all done" in ended.outcome_reason
     assert world.dirac.ends[reference][0] == "Done"
     assert "hello" in world.store.console_tail(ended.vm_id)
+
+
+def test_what_the_words_of_the_cs_were_resolved_to_is_recorded_with_the_vm():
+    world = World()
+    world.cloud.networks = (Network("n1", "private", subnets=("10.0.0.0/24",)), Network("n2", "bare"))
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert (world.the_vm().image, world.the_vm().flavor, world.the_vm().networks) == ("i1", "f1", "n1")
+    assert world.cloud.requests[0].networks == (Network("n1", "private", subnets=("10.0.0.0/24",)),)
+
+
+def test_at_a_cloud_that_bears_it_several_creates_are_under_way_at_once():
+    world = World()
+    world.cloud.parallel_requests = 3
+    together, create = threading.Barrier(3), world.cloud.create_server
+
+    def create_in_company(request):
+        together.wait(10)  # passes only when three are here
+        return create(request)
+
+    world.cloud.create_server = create_in_company
+    world.wait_for_jobs(3)
+    world.cycle()
+    assert [record.state for record in world.store.select()] == [VMState.REQUESTED] * 3
 
 
 def test_a_booting_vm_is_not_doubled_while_its_job_still_waits():
@@ -303,13 +340,13 @@ def test_a_cloud_that_hangs_costs_the_others_nothing_but_the_patience():
     hanging = next(iter(world.clouds))
     released = threading.Event()
     world.clouds[hanging].list_servers = lambda: released.wait(30) and ()
-    world.director._observer._list_deadline = 2
+    world.director._observer._looks = Looks(world.director._workers, deadline=2)
     world.wait_for_jobs(1)
     try:
         plan = world.cycle()
         assert [create.vm_type.endpoint for create in plan.creates] == [key for key in world.clouds if key != hanging]
         world.cycle()
-        assert any("has not answered 'list servers'" in warning for warning in world.log.warnings)
+        assert any("'list servers' for" in warning for warning in world.log.warnings)
     finally:
         released.set()
 
@@ -532,3 +569,128 @@ def test_a_broken_setup_is_refused_at_the_start():
     world.dirac.refusal = "/DIRAC/VirtualOrganization is set"
     with pytest.raises(RefusedToStart, match="VirtualOrganization"):
         world.director.check_setup()
+
+
+def test_a_credential_that_soon_ends_is_told_once_a_day_and_an_alarm_in_its_last_week():
+    world = World()
+    end = world.now + timedelta(days=29)
+    world.cloud.account = lambda: Account(expiries=(Expiry("application credential", end), Expiry("token", None)))
+    world.cycle()
+    assert world.log.warnings == [] == world.log.errors
+    for _ in range(2):
+        world.now = end - timedelta(days=27, hours=12)
+        world.cycle()
+    (warning,) = world.log.warnings
+    assert "CLOUD.A.fr" in warning and "application credential ends in 27 days" in warning
+    world.now = end - timedelta(days=6, hours=12)
+    world.cycle()
+    (alarm,) = world.log.errors
+    assert "ends in 6 days" in alarm
+    world.now = end + timedelta(days=1)
+    world.cycle()
+    assert "application credential ended on 2026-01-30" in world.log.errors[-1]
+
+
+def test_an_account_is_asked_for_once_an_hour_and_not_once_a_cycle():
+    world, asked = World(), []
+    world.cloud.account = lambda: asked.append(world.now) or Account()
+    for _ in range(7):
+        world.cycle(600)
+    assert asked == [START, START + timedelta(hours=1)]
+
+
+def test_an_account_that_cannot_be_read_does_not_keep_vms_from_being_started():
+    world = World()
+
+    def refuse():
+        raise AuthenticationFailed("403")
+
+    world.cloud.account = refuse
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 1
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worker_whose_first_look_meets(fault: Fault, clock: Clock, seconds: float | None = None):
+    """A worker, and the clouds that it made."""
+    made: list[FakeEndpoint] = []
+
+    def make() -> FakeEndpoint:
+        made.append(FakeEndpoint())
+        if len(made) == 1:
+            made[0].faults.next(Call.LIST, fault, seconds=seconds)
+        return made[-1]
+
+    return EndpointWorker("e", make, clock), made
+
+
+def look(worker: EndpointWorker):
+    future = worker.start("list", lambda cloud: cloud.list_servers())
+    return future.exception(10) or future.result()
+
+
+def test_a_cloud_that_refused_the_credential_is_left_alone_and_then_connected_with_the_mended_one():
+    clock = Clock()
+    worker, made = worker_whose_first_look_meets(Fault.UNAUTHORISED, clock)
+    assert isinstance(look(worker), AuthenticationFailed)
+    clock.now += LONGEST_PAUSE - 1
+    refused = look(worker)
+    assert isinstance(refused, AuthenticationFailed) and "not tried for another 1 s" in str(refused)
+    assert len(made) == 1, "a log-in that fails in every cycle could lock the account"
+    clock.now += 1
+    assert look(worker) == () == look(worker)
+    assert len(made) == 2
+
+
+def test_a_cloud_that_asks_to_slow_down_is_left_alone_for_as_long():
+    clock = Clock()
+    worker, made = worker_whose_first_look_meets(Fault.THROTTLE, clock, seconds=60)
+    assert isinstance(look(worker), Throttled)
+    clock.now += 59
+    assert isinstance(look(worker), Throttled)
+    assert made[0].calls[Call.LIST] == 1
+    clock.now += 1
+    assert look(worker) == ()
+    assert len(made) == 1
+
+
+def test_a_create_that_is_throttled_keeps_the_next_look_away_too():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.THROTTLE, seconds=200)
+    world.wait_for_jobs(1)
+    world.cycle()
+    looks = world.cloud.calls[Call.LIST]
+    world.cycle()
+    assert world.cloud.calls[Call.LIST] == looks
+    assert "too many requests" in world.log.warnings[-1]
+
+
+def test_a_slow_look_is_no_break_in_watching_and_a_long_silence_is():
+    memory, now = ListingMemory(), START
+    seen = Observation((), Limits(), {})
+    for _ in range(20):
+        memory.see(seen, False, (), now)
+        memory.see(StillLooking("slow"), False, (), now + timedelta(minutes=1))
+        now += timedelta(minutes=2)
+    assert memory.since == START
+    memory.see(StillLooking("hangs"), False, (), now + timedelta(minutes=10))
+    assert memory.since is None
+    memory.see(seen, False, (), now + timedelta(minutes=11))
+    assert memory.since == now + timedelta(minutes=11)
+
+
+def test_what_was_resolved_is_recorded_even_if_nobody_knows_whether_the_vm_was_made():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_MADE)
+    world.wait_for_jobs(1)
+    world.cycle()
+    world.cycle()
+    assert world.the_vm().state is not VMState.PLANNED
+    assert (world.the_vm().image, world.the_vm().flavor) == ("i1", "f1")

@@ -1,0 +1,35 @@
+"""Several requests to one cloud at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def side_by_side(at_once: int, act: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Call ``act``, which raises nothing, for each item, at most ``at_once`` at a time; begun in the items' order.
+
+    The threads are daemons, unlike those of ``concurrent.futures``: a cloud that hangs does not keep the agent alive.
+    """
+    left = deque(items)
+
+    def work() -> None:
+        while True:
+            try:
+                item = left.popleft()
+            except IndexError:
+                return
+            act(item)
+
+    if at_once == 1:
+        work()
+        return
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(left)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
