@@ -18,8 +18,8 @@ EXIT_UNREACHABLE = 3  # no configuration, no valid proxy, or the service does no
 errors = Console(stderr=True, highlight=False)
 
 
-def connect():
-    """The client of the VirtualMachineManager service, with the caller's proxy.
+def start_dirac() -> None:
+    """Make this process a client of DIRAC, with the caller's proxy.
 
     :raises typer.Exit: with EXIT_UNREACHABLE when DIRAC cannot be used
     """
@@ -35,6 +35,13 @@ def connect():
     finally:
         sys.argv = arguments
 
+
+def connect():
+    """The client of the VirtualMachineManager service, with the caller's proxy.
+
+    :raises typer.Exit: with EXIT_UNREACHABLE when DIRAC cannot be used
+    """
+    start_dirac()
     from JenniferDIRAC.WorkloadManagementSystem.Client.VirtualMachineManagerClient import VirtualMachineManagerClient
 
     return VirtualMachineManagerClient()

@@ -28,6 +28,8 @@ _RECORD = (
     ("server_id", "server"),
     ("image", "image"),
     ("flavor", "flavor"),
+    ("networks", "networks"),
+    ("zone", "zone"),
     ("template", "template"),
     ("task_queue", "started for task queue"),
     ("pilot_reference", "pilot reference"),
@@ -40,7 +42,7 @@ _RECORD = (
 def status(value: Mapping[str, Any], console: Console) -> None:
     """Installation, VMs per endpoint and VO, and the last cycle's words about each."""
     console.print(f"Installation {value['installation']}", markup=False)
-    table = _table("Endpoint", "VO", "Wanted cores", "VMs", "Started", "What stopped the rest", "Age")
+    shown = table("Endpoint", "VO", "Wanted cores", "VMs", "Started", "What stopped the rest", "Age")
     now = datetime.fromisoformat(value["now"])
     for report in value["reports"]:
         states = ", ".join(f"{count} {state}" for state, count in report["vms"].items()) or "none"
@@ -50,9 +52,9 @@ def status(value: Mapping[str, Any], console: Console) -> None:
         endpoint = f"{report['site']}/{report['ce']}" if report["ce"] else "(nowhere)"
         age = f"{(now - datetime.fromisoformat(report['at'])).total_seconds():.0f} s"
         row = (endpoint, report["vo"], str(report["wanted_cores"]), states, str(report["started"]), stopped, age)
-        table.add_row(*map(_text, row))
+        shown.add_row(*map(plain, row))
     if value["reports"]:
-        console.print(table)
+        console.print(shown)
     else:
         console.print("No cycle was reported yet: is the CloudDirector running?")
 
@@ -62,21 +64,21 @@ def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not records:
         console.print("No such VM.")
         return
-    table = _table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
+    shown = table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
     for one in records:
-        table.add_row(
-            _text(one["vm_id"][:12]),
-            _text(f"{one['site']}/{one['ce']}"),
-            _text(one["queue"]),
-            _text(one["vo"]),
+        shown.add_row(
+            plain(one["vm_id"][:12]),
+            plain(f"{one['site']}/{one['ce']}"),
+            plain(one["queue"]),
+            plain(one["vo"]),
             str(one["cores"]),
             Text(one["state"], style=_STATE_STYLE.get(one["state"], "yellow")),
             _moment(one["since"]),
             str(one["jobs"]),
             Text(one["outcome"] or "", style=_OUTCOME_STYLE.get(one["outcome"], "red")),
-            _text(one["outcome_reason"]),
+            plain(one["outcome_reason"]),
         )
-    console.print(table)
+    console.print(shown)
 
 
 def vm(value: Mapping[str, Any], console: Console) -> None:
@@ -84,32 +86,32 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     facts = Table.grid(padding=(0, 2))
     for name, label in _RECORD:
         if value.get(name) not in (None, ""):
-            facts.add_row(Text(label, style="bold"), _text(str(value[name])))
+            facts.add_row(Text(label, style="bold"), plain(str(value[name])))
     console.print(facts)
     console.print()
-    history = _table("At (UTC)", "From", "To", "Why", "By")
+    history = table("At (UTC)", "From", "To", "Why", "By")
     for step in value["history"]:
         row = (_moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
-        history.add_row(*map(_text, row))
+        history.add_row(*map(plain, row))
     console.print(history)
     if value["console_tail"]:
         console.print("\nThe end of its console:", style="bold")
-        console.print(_text(value["console_tail"]))
+        console.print(plain(value["console_tail"]))
 
 
-def _table(*columns: str) -> Table:
+def table(*columns: str) -> Table:
     """A table whose cells are folded where they do not fit: a name cut off is no name."""
-    table = Table()
+    made = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        made.add_column(column, overflow="fold")
+    return made
 
 
 def _moment(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _text(text: str) -> Text:
+def plain(text: str) -> Text:
     """A text as it is, without what could steer the operator's terminal: clouds and VMs may say anything."""
     lines = text.replace("\r\n", "\n").split("\n")
     safe = ("".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in lines)
