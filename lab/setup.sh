@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what is missing and prints the path of the Python environment; progress goes to standard error.
-# Nothing is done, in well under a second, when nothing is missing.
+# Nothing is done, in well under a second, when nothing is missing. With the argument "openstack", what the OpenStack lab
+# needs is installed too; its Python environment makes itself.
 set -euo pipefail
 clone=$(dirname "$(dirname "$(readlink -f "$0")")")
 home=${JENNIFERDIRAC_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/jenniferdirac}
@@ -14,6 +15,12 @@ packages=(
   # the pilot files' repository, and the host's address
   git iproute2 ca-certificates
 )
+openstack_packages=(
+  rabbitmq-server apache2 libapache2-mod-auth-openidc libvirt-dev
+  # a host with real guests
+  libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients genisoimage
+)
+[ "${1:-}" != openstack ] || packages+=("${openstack_packages[@]}")
 
 say() { printf '[%3d s] %s\n' "$SECONDS" "$*" >&2; }
 
@@ -48,7 +55,7 @@ missing_packages() {
   done
 }
 
-# The packages bring services (MariaDB); dpkg asks this file before it starts one.
+# The packages bring services (MariaDB, RabbitMQ, apache, libvirt); dpkg asks this file before it starts one.
 policy=/usr/sbin/policy-rc.d
 forbid_services() {
   [ -e $policy ] && return

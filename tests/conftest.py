@@ -16,11 +16,13 @@ settings.load_profile("untimed")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lab.dirac import FOREIGN_VARIABLES, Lab, home  # noqa: E402
+from lab.openstack import Cloud, OpenStackLab  # noqa: E402
 
 ROOMS = ("unit", "property", "lab", "e2e")
 # DIRAC reads the configuration below its root when it is imported, whatever it is told: a root of this process's own
 # can hold neither an old one nor that of another run.
 LAB_ROOT = home() / f"lab-tests-{os.getpid()}"
+CLOUD_ROOT = home() / f"openstack-tests-{os.getpid()}"
 # beside a demo that was kept
 LAB_PORT_OFFSET = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) + 500
 
@@ -65,6 +67,9 @@ def turn(request):
         for left in home().glob("lab-tests-*"):  # by an interrupted run, or for inspection by an earlier one
             Lab(left).down()
             shutil.rmtree(left)
+        for left in home().glob("openstack-tests-*"):
+            OpenStackLab(left).down()
+            shutil.rmtree(left)
         yield
 
 
@@ -85,3 +90,29 @@ def dirac(lab):
     """The same server without jobs, pilots and virtual machines."""
     lab.reset()
     return lab
+
+
+@pytest.fixture(scope="session")
+def cloud(request):
+    """A real OpenStack with a real OIDC provider.
+
+    ``JENNIFERDIRAC_TEST_CLOUD`` names the root of one that runs, and saves a minute.
+    """
+    if running := os.environ.get("JENNIFERDIRAC_TEST_CLOUD"):
+        yield Cloud.load(Path(running))
+        return
+    request.getfixturevalue("turn")
+    server = OpenStackLab(CLOUD_ROOT, port_offset=LAB_PORT_OFFSET)
+    server.up()
+    try:
+        yield server.cloud
+    finally:
+        server.down()
+
+
+@pytest.fixture
+def project(cloud):
+    """A project of its own in that OpenStack, without limits."""
+    made = cloud.make_project()
+    yield made
+    cloud.remove_project(made)

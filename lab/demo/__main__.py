@@ -11,16 +11,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from diraccfg import CFG
 
+from lab.common.undisturbed import undisturbed
+from lab.demo.clouds import CLOUDS, DemoCloud
 from lab.demo.display import Display, console, final_table
 from lab.demo.options import parse
 from lab.demo.record import Job, Record, Step
 from lab.dirac import FOREIGN_VARIABLES, Lab, LabError
-from lab.dirac.undisturbed import undisturbed
-from lab.image import golden_image
 from lab.vos import VOS
 
 _PATIENCE = 900.0  # s; three jobs on a machine without hardware virtualisation take about 4 minutes
@@ -38,12 +39,14 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
     record = Record()
     lab = Lab(arguments.root)
+    cloud = CLOUDS[arguments.cloud](lab)
     keep = arguments.keep
     try:
         lab.require_down()  # before an image is built for nothing
+        cloud.require_down()
         with Display(record, to_stderr=arguments.json) as display:
             pilot = (arguments.pilot, arguments.pilot_branch) if arguments.pilot else None
-            Demo(lab, record, display, pilot).run(arguments.vo or list(VOS))
+            Demo(lab, cloud, record, display, pilot).run(arguments.vo or list(VOS))
     except LabError as error:
         record.problems.append(str(error))
     except KeyboardInterrupt:
@@ -53,56 +56,61 @@ def main(words: Sequence[str] | None = None) -> int:
         keep = False
         raise
     finally:
-        if lab.claimed and not keep:
-            _take_down(lab, record)
+        if (lab.claimed or cloud.claimed) and not keep:
+            _take_down(lab, cloud, record)
     if arguments.json:
         print(json.dumps(record.as_json(), indent=1))
     summary = console(to_stderr=arguments.json)
     final_table(record, summary)
     if lab.claimed:
-        summary.print(_how_to_explore(lab), markup=False, soft_wrap=True)
+        summary.print(_how_to_explore(lab, cloud), markup=False, soft_wrap=True)
     return 0 if record.ok else 1
 
 
-def _take_down(lab: Lab, record: Record) -> None:
+def _take_down(lab: Lab, cloud: DemoCloud, record: Record) -> None:
     with undisturbed():
         with suppress(OSError):  # nobody may be listening any more
             print("taking everything down …", file=sys.stderr, flush=True)
-        try:
-            lab.down()
-        except LabError as error:
-            record.problems.append(str(error))
-            print(error, file=sys.stderr)
+        for part in (lab, cloud):  # the director first
+            if not part.claimed:
+                continue
+            try:
+                part.down()
+            except LabError as error:
+                record.problems.append(str(error))
+                print(error, file=sys.stderr)
 
 
 class Demo:
     """The steps, in order."""
 
-    def __init__(self, lab: Lab, record: Record, display: Display, pilot: tuple[str, str] | None):
+    def __init__(self, lab: Lab, cloud: DemoCloud, record: Record, display: Display, pilot: tuple[str, str] | None):
         """:param pilot: repository and branch of the pilot, None for the stand-in"""
         self._lab = lab
+        self._cloud = cloud
         self._pilot = pilot
         self._record = record
         self._display = display
 
     def run(self, vos: list[str]) -> None:
         """:raises LabError: a step failed"""
-        with self._step("golden image") as step:
-            image = golden_image(self._lab.images, lambda text: self._note(step, text))
-            step.note = str(image)
+        for name, work in self._cloud.steps():
+            with self._step(name) as step:
+                work(partial(self._note, step))
         with self._step("DIRAC server") as step:
             with tempfile.TemporaryDirectory() as directory:
                 extra = _pilot_options(Path(directory, "pilot.cfg"), *self._pilot) if self._pilot else []
-                self._lab.up(extra, progress=lambda text: self._note(step, text))
+                extra += self._cloud.sites(Path(directory))
+                self._lab.up(extra, partial(self._note, step), qemu_sites=self._cloud.qemu_sites)
             self._lab.activate()
             import DIRAC  # only now: it takes its root from what activate() has set
 
             DIRAC.gLogger.setLevel("FATAL")  # its clients would print in the middle of the picture
         with self._step("CloudDirector"):
-            director = self._lab.start_agent()
+            director = self._lab.start_agent(**self._cloud.director_environment())
         from lab.demo.watch import Watch  # DIRAC may be imported only now that the lab is activated
 
-        watch = Watch(self._record, self._lab.root / "qemu")
+        watch = Watch(self._record, self._cloud.consoles)
         with self._step(f"{len(vos)} jobs submitted"):
             self._submit(vos)
         with self._step("jobs done") as step:
@@ -165,12 +173,7 @@ class Demo:
         for job in self._record.jobs.values():
             if _GREETING.format(vo=job.vo) not in job.output:
                 self._record.problems.append(f"the output of job {job.id} did not come back: {job.output!r}")
-        left = [str(path) for path in (self._lab.root / "qemu").glob("*/*") if path.is_dir()]
-        if left:
-            self._record.problems.append(f"disks remain: {', '.join(left)}")
-        processes = self._lab.virtual_machines()
-        if processes:
-            self._record.problems.append(f"virtual machines still run: {processes}")
+        self._record.problems += [f"{thing} remains" for thing in self._cloud.remains()]
 
     def _memory_of(self, name: str) -> int:
         return next((process.memory_mib for process in self._lab.status() if process.name == name), 0)
@@ -186,12 +189,13 @@ def _pilot_options(path: Path, repository: str, branch: str) -> list[Path]:
     return [path]
 
 
-def _how_to_explore(lab: Lab) -> str:
+def _how_to_explore(lab: Lab, cloud: DemoCloud) -> str:
     variables = {
         "DIRAC_ROOT_PATH": lab.root,
         "DIRAC_NO_CFG": 1,
         "X509_USER_PROXY": lab.proxy("adm", "dirac_admin"),
         "PATH": f"{sys.prefix}/bin",
+        **cloud.director_environment(),
     }
     exported = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())
     return (
@@ -200,7 +204,7 @@ def _how_to_explore(lab: Lab) -> str:
         f'  export {exported}:"$PATH"\n'
         f"  dirac-admin-cloud status\n"
         f"  dirac-admin-cloud vms --all\n"
-        f"  dirac-admin-cloud render grif-qemu el-1core --vo belle\n"
+        f"  dirac-admin-cloud render {cloud.ce} el-1core --vo belle\n"
         f"Logs: {lab.root}/log. Take it down with ./run down"
     )
 

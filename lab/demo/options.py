@@ -14,7 +14,14 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./run demo",
         description="A real DIRAC server, the CloudDirector as a real agent, one job for each VO, and real virtual "
-        "machines for them at two sites. Exit code 0: every job is Done and nothing is left behind.",
+        "machines for them. Exit code 0: every job is Done and nothing is left behind.",
+    )
+    parser.add_argument(
+        "--cloud",
+        choices=("qemu", "openstack"),
+        default="qemu",
+        help="what starts the virtual machines: QEMU by itself at two sites, or a real OpenStack's Nova at one, which "
+        "needs root (default: %(default)s)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the timeline of every job and VM (progress to stderr)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +14,15 @@ _LISTED_AT_MOST = 100
 
 
 class Watch:
-    """Brings the record up to date. ``qemu`` is the directory with the embedded clouds' servers."""
+    """Brings the record up to date. ``consoles`` gives the files that servers' consoles are written to."""
 
-    def __init__(self, record: Record, qemu: Path):
+    def __init__(self, record: Record, consoles: Callable[[], Iterable[Path]]):
         from JenniferDIRAC.WorkloadManagementSystem.Client.VirtualMachineManagerClient import (
             VirtualMachineManagerClient,
         )
 
         self._record = record
-        self._qemu = qemu
+        self._consoles = consoles
         self._client = VirtualMachineManagerClient()
 
     def look(self) -> None:
@@ -38,7 +39,7 @@ class Watch:
         waiting = [one for one in self._record.machines.values() if one.first_word is None]
         if not waiting:
             return
-        consoles = [path.read_text(errors="replace") for path in self._qemu.glob("*/*/console.log")]
+        consoles = [path.read_text(errors="replace") for path in self._consoles()]
         for machine in waiting:
             if any(f"@jennifer {machine.id} " in text for text in consoles):
                 machine.first_word = datetime.now(UTC)

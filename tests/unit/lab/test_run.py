@@ -40,7 +40,7 @@ def clone(tmp_path) -> Path:
 def test_it_explains_itself(tmp_path):
     done = run(home=tmp_path)
     assert done.returncode == 0
-    for word in ("./run demo", "./run test", "./run lab", "./run status", "./run down", str(tmp_path)):
+    for word in ("./run demo", "./run test", "./run lab", "./run cloud", "./run status", "./run down", str(tmp_path)):
         assert word in done.stdout
 
 
@@ -71,9 +71,13 @@ def test_down_reaches_every_lab_of_the_home_and_ends_with_the_worst_code(clone, 
         (home / name).mkdir(parents=True)
         if "else" not in name:
             (home / name / ".jenniferdirac-lab").touch()
+    for name in ("openstack", "openstack-venv-1"):
+        (home / name).mkdir()
+    (home / "openstack/.jenniferdirac-openstack").touch()
     done = run("down", home=home, clone=clone)
     called = [line for line in done.stdout.splitlines() if line.startswith("-m")]
-    assert called == [f"-m lab.dirac down --root {home}/{name}" for name in ("lab", "lab-broken", "lab-tests-7")]
+    labs = [f"-m lab.dirac down --root {home}/{name}" for name in ("lab", "lab-broken", "lab-tests-7")]
+    assert called == [*labs, f"-m lab.openstack down --root {home}/openstack"]
     assert done.returncode == 1
     (home / "lab-broken/.jenniferdirac-lab").unlink()
     assert run("down", home=home, clone=clone).returncode == 0
@@ -111,6 +115,19 @@ def test_nothing_foreign_reaches_the_project_and_programs_of_the_system_are_foun
     path = variables["PATH"].split(":")
     assert path[0] == f"{tmp_path}/venv/bin"
     assert {"/usr/sbin", "/sbin"} <= set(path)
+
+
+def test_what_openstack_needs_is_set_up_for_those_who_need_it(clone, tmp_path):
+    program(clone / "lab/setup.sh", f"echo \"set up: $*\" >&2; echo '{tmp_path}/venv'")
+    for words, asked in (
+        (["test"], "openstack"),
+        (["cloud", "up"], "openstack"),
+        (["lab", "up"], ""),
+        (["demo"], ""),
+        (["demo", "--cloud", "openstack"], "openstack"),
+    ):
+        assert run(*words, home=tmp_path, clone=clone).stderr.splitlines() == [f"set up: {asked}"], words
+    assert run("cloud", "up", home=tmp_path, clone=clone).stdout.startswith("-m lab.openstack up\n")
 
 
 def test_a_bare_environment_is_enough(clone):

@@ -1,0 +1,43 @@
+"""What the benchmark says of others has to be right: requests are counted, and who fails is told of."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.child import Child
+from benchmarks.contestants import lane
+from benchmarks.race import Times
+
+SERVER = "5a2b91c0-1df3-4c69-9d0e-3a1f6f0c7f11"
+PROJECT = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("url", "counted"),
+    [
+        ("http://cloud:8774/v2.1/servers", "/servers"),
+        (f"http://cloud:8774/v2.1/servers/{SERVER}", "/servers/{id}"),
+        (f"http://cloud/compute/v2/{PROJECT}/servers/{SERVER}/action", "/servers/{id}/action"),
+        ("/v2.1/servers/detail?name=%5Ejennifer-&limit=500", "/servers/detail"),
+        ("/v3/auth/tokens", "/auth/tokens"),
+        ("http://cloud:8774/", "/"),
+    ],
+)
+def test_a_request_is_counted_by_what_it_asks_for_whichever_server_or_project_it_names(url, counted, monkeypatch):
+    monkeypatch.setattr(lane, "requests", lane.Counter())
+    lane.count("GET", url)
+    assert lane.requests == {f"GET {counted}": 1}
+
+
+def test_each_round_is_compared_with_the_floor_of_the_same_round_and_a_list_with_one_of_the_same_servers():
+    floor = Times(create=[1.0, 10.0], look=[5.0, 5.0])
+    mine = Times(create=[2.0, 20.0], look=[3.0, 6.0], bare_look=[1.0, 2.0])
+    assert mine.slower(floor, "create") == [2.0, 2.0]
+    assert mine.slower(floor, "look") == [3.0, 3.0]
+
+
+def test_a_contestant_that_fails_ends_the_benchmark_with_its_last_words():
+    with Child("floor", "floor", Path(sys.executable), {"no": "such setting"}) as child:
+        with pytest.raises(SystemExit, match="(?s)floor could not create.*unexpected keyword argument 'no'"):
+            child.order("create")
