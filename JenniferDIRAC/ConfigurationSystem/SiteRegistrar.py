@@ -12,7 +12,7 @@ from DIRAC.ConfigurationSystem.Client import PathFinder
 from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationData
 from DIRAC.ConfigurationSystem.Client.CSAPI import CSAPI
 from DIRAC.ConfigurationSystem.Client.Helpers.Registry import getVOs
-from DIRAC.Core.Security.Properties import CS_ADMINISTRATOR
+from DIRAC.Core.Security.Properties import CS_ADMINISTRATOR, SITE_MANAGER
 from DIRAC.Core.Security.ProxyInfo import getProxyInfo
 from DIRAC.Core.Utilities import DErrno
 from DIRAC.Core.Utilities.DErrno import cmpError
@@ -68,16 +68,18 @@ class SiteRegistrar:
         self.current: CFG = result["Value"].clone()
 
     def refusal(self) -> str:
-        """Why the caller may not change the CS, or ""."""
+        """Why the caller may not change the CS and the resource status, or ""."""
         result = getProxyInfo()
         if not result["OK"]:
             return ""  # a host's own certificate: the service decides
-        if CS_ADMINISTRATOR in result["Value"].get("groupProperties", ()):
+        properties, group = result["Value"].get("groupProperties", ()), result["Value"].get("group", "none")
+        missing = [one for one in (CS_ADMINISTRATOR, SITE_MANAGER) if one not in properties]
+        if not missing:
             return ""
-        group = result["Value"].get("group", "none")
         return (
-            f"your proxy's group {group} lacks the property {CS_ADMINISTRATOR}: take a proxy of a group that has it "
-            "(dirac-proxy-init -g …), or give the output of --dry-run to somebody who does"
+            f"your proxy's group {group} lacks {' and '.join(missing)}: take a proxy of a group that has both "
+            f"{CS_ADMINISTRATOR} and {SITE_MANAGER} (dirac-proxy-init -g …), or give the output of --dry-run to "
+            "somebody who does"
         )
 
     def vos(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -411,7 +412,7 @@ def test_who_may_not_change_the_cs_is_told_so_and_can_see_the_change(dirac, comm
     alice = {"user": "alice", "group": "belle_user"}
     refused = command(*REGISTER, **alice)
     assert refused.returncode == 1
-    assert "belle_user lacks the property CSAdministrator" in refused.stderr
+    assert "belle_user lacks CSAdministrator and SiteManager" in refused.stderr
     assert f"Image = name:{IMAGE}" in command(*REGISTER, "--dry-run", **alice).stdout
 
 
@@ -449,12 +450,19 @@ def test_whoever_does_not_confirm_changes_nothing(dirac, environment):
 
 
 def converse(command: list, environment: dict[str, str], answers: list[str]) -> tuple[int, str]:
-    """Give an answer to each prompt of a command on a terminal; its exit code and what was seen, without colours."""
+    """Give an answer to each prompt of a command on a terminal; its exit code and what was seen, without colours.
+
+    All answers must be asked for, and nothing more.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(command[0], [str(word) for word in command], environment)
-    seen, since = "", 0
+    seen, since, end = "", 0, time.monotonic() + 180
     while True:
+        if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            pytest.fail(f"it waits for something else; answers left: {answers}; it showed:\n{seen}")
         try:
             seen += os.read(terminal, 65536).decode()
         except OSError:  # the terminal closes with its command
@@ -463,6 +471,7 @@ def converse(command: list, environment: dict[str, str], answers: list[str]) -> 
         if answers and plain[since:].endswith(": "):
             since = len(plain)
             os.write(terminal, f"{answers.pop(0)}\n".encode())
+    assert not answers, f"not asked for: {answers}; it showed:\n{seen}"
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen)
 
 
@@ -640,7 +649,7 @@ def test_an_interrupted_boot_leaves_no_server(dirac, command, environment, cloud
         assert time.monotonic() < end, left
 
 
-def test_the_new_verbs_teach_themselves(lab, anywhere):
+def test_the_new_verbs_teach_themselves(anywhere):
     for verb in ("discover", "egi", "register", "check"):
         shown = anywhere(verb, "--help")
         assert shown.returncode == 0

@@ -103,8 +103,9 @@ def _parse(name: str, file: Path) -> None:
     try:
         json.loads(text) if file.suffix == ".json" else yaml.safe_load(text.decode())
     except yaml.MarkedYAMLError as error:
+        # no word of PyYAML's own: it quotes what it stumbles over, such as a password that begins with * or !
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise Rejected(f"{name}: {file} is no YAML{line}: {error.problem}") from None
+        raise Rejected(f"{name}: {file} is no YAML{line}; a value with special characters needs quotes") from None
     except (ValueError, yaml.YAMLError) as error:
         raise Rejected(f"{name}: {file} cannot be read: {type(error).__name__}") from None
 

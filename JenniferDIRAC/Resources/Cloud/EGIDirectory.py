@@ -9,20 +9,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 import requests
 
 from JenniferDIRAC.Resources.Cloud.CachedAnswers import CachedAnswers, NotThere
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected, Unreachable
-from JenniferDIRAC.Resources.Cloud.SafeHTTP import UnsafeURL, check_url, host, is_loopback, shown
+from JenniferDIRAC.Resources.Cloud.SafeHTTP import UnsafeURL, check_url, is_loopback, shown
 
 INFORMATION_SERVICE = "https://is.cloud.egi.eu"
 GOCDB = "https://goc.egi.eu/gocdbpi/public/"
@@ -150,57 +150,21 @@ class EGIDirectory:
         return f" Sites that serve {vo}: {', '.join(map(shown, names))}" if names else f" No site serves {vo}"
 
 
-def clouds_entry(
-    found: EGISite,
-    refresh_token_file: str,
-    client_id: str = TOKEN_PORTAL_CLIENT,
-    issuer: str = CHECKIN,
-    existing: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """An entry of clouds.yaml; from then on it is what counts, and no directory.
-
-    :param existing: the entry of that name; all that it says stays
-    :raises Rejected: the existing entry is another cloud's, or logs in in another way
-    """
-    entry: dict[str, Any] = {"auth_type": "v3oidcrefreshtoken"}
+def clouds_entry(found: EGISite, refresh_token_file: str) -> dict[str, Any]:
+    """An entry of clouds.yaml; from then on it is what counts, and no directory."""
     # The token shows the site this VO only, in both of the roles that sites ask for.
     group = f"eduperson_entitlement:urn:mace:egi.eu:group:{found.vo}"
     roles = " ".join(f"{group}:role={role}#aai.egi.eu" for role in ("vm_operator", "member"))
     auth = {
         "auth_url": found.auth_url,
         "identity_provider": IDENTITY_PROVIDER,
-        "issuer": issuer,
-        "client_id": client_id,
+        "issuer": CHECKIN,
+        "client_id": TOKEN_PORTAL_CLIENT,
         "refresh_token_file": refresh_token_file,
         "openid_scope": f"openid email profile voperson_id {roles}",
         **({"project_id": found.project_id} if found.project_id else {}),
     }
-    if existing is None:
-        return {**entry, "auth": auth}
-    old = dict(existing.get("auth") or {})
-    _check_same_cloud(found, str(existing.get("auth_type", "")), str(old.get("auth_url", "")))
-    if "refresh_token" in old:
-        del auth["refresh_token_file"]
-    if "project_name" in old:
-        auth.pop("project_id", None)
-    return {**entry, **existing, "auth": {**auth, **old}}
-
-
-def _check_same_cloud(found: EGISite, auth_type: str, auth_url: str) -> None:
-    if auth_type not in ("", "v3oidcrefreshtoken"):
-        raise Rejected(f"the entry has auth_type {auth_type}; expected v3oidcrefreshtoken. Choose another name for it")
-    if auth_url and _host(auth_url) != _host(found.auth_url):
-        raise Rejected(
-            f"the entry is pinned to {auth_url}, and the {found.source.value} says {found.auth_url} for {found.site}. "
-            "If the site has moved, ask it, and change auth_url in clouds.yaml by hand"
-        )
-
-
-def _host(url: str) -> tuple[str, int] | None:
-    try:
-        return host(urlsplit(url))
-    except ValueError:
-        return None
+    return {"auth_type": "v3oidcrefreshtoken", "auth": auth}
 
 
 def _keystone(url: str, source: str) -> str:

@@ -192,7 +192,6 @@ def _failure(answer: requests.Response, who: str, secret: str) -> exceptions.Htt
     """Without the answer itself: that holds the request, and so the token."""
     status = answer.status_code
     kind = exceptions.TooManyRequests if status == 429 else exceptions.HTTPClientError
-    after = answer.headers.get("Retry-After", "")
     return (exceptions.HttpServerError if status >= 500 else kind)(
-        f"{who}: {_reason(answer, secret)}", http_status=status, retry_after=int(after) if after.isdecimal() else 0
+        f"{who}: {_reason(answer, secret)}", http_status=status, retry_after=SafeHTTP.retry_after(answer)
     )

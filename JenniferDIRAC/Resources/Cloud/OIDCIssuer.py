@@ -146,7 +146,10 @@ class OIDCIssuer:
         return str(endpoint)
 
     def _json(self, send: Callable[[], requests.Response]) -> tuple[int, Mapping[str, object]]:
-        """Status and answer; an answer that is no JSON object is empty unless it should be a success."""
+        """Status and answer; an answer that is no JSON object is empty unless it should be a success.
+
+        :raises TooManyRequests: keystoneauth's; the issuer wants a pause
+        """
         try:
             response = send()
             body = SafeHTTP.read(response)
@@ -155,6 +158,9 @@ class OIDCIssuer:
                 raise
             hint = "; its CA is named by 'cacert' in clouds.yaml" if isinstance(error, exceptions.SSLError) else ""
             raise LoginImpossible(f"the OIDC issuer {self} does not answer: {SafeHTTP.cause(error)}{hint}") from None
+        if response.status_code == 429:
+            text = f"the OIDC issuer {self} asks for fewer requests"
+            raise exceptions.TooManyRequests(text, http_status=429, retry_after=SafeHTTP.retry_after(response))
         try:
             answer = json.loads(body)
         except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AuthenticationFailed, Re
 from JenniferDIRAC.Resources.Cloud.CloudsFile import load_entry
 from JenniferDIRAC.Resources.Cloud.OpenStackErrors import Hiccup, Translator
 from JenniferDIRAC.Resources.Cloud.OpenStackRecords import DOWN_CELLS_SINCE, Microversion, mappings
+from JenniferDIRAC.Resources.Cloud.SafeHTTP import UnsafeURL, check_url
 
 #: The last that something here is made for; later ones only change what nobody here asks for.
 MAX_MICROVERSION = DOWN_CELLS_SINCE
@@ -37,11 +38,15 @@ _NOVA_VERSION = re.compile(r"v2(\.\d+)?")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds. ``create`` is longer: Nova asks Neutron and Glance first, and an answer spares a search."""
+    """In seconds. ``create`` is longer: Nova asks Neutron and Glance first, and an answer spares a search.
+
+    ``console`` is shorter: Nova asks the host, and for one that is dead it waits a minute itself.
+    """
 
     connect: float = 10.0
     read: float = 60.0
     create: float = 120.0
+    console: float = 15.0
 
 
 TIMEOUTS = Timeouts()
@@ -70,7 +75,7 @@ class OpenStackConnection:
         read = self.session.timeout or timeouts.read
         # keystoneauth takes one number, and hands on to requests whatever stands here; logins have it too.
         self.session.timeout = (timeouts.connect, read)  # type: ignore[assignment]
-        self._create_timeout = (timeouts.connect, max(read, timeouts.create))
+        self.timeouts = replace(timeouts, read=read, create=max(read, timeouts.create))
         # Another host than the catalogue's or clouds.yaml's must not get a token, nor a create a second time.
         self.session.redirect = False
         self._lock = threading.RLock()
@@ -147,14 +152,16 @@ class OpenStackConnection:
         return self._settled(once)
 
     def post(
-        self, service: str, path: str, body: Mapping[str, Any], doing: str, *, creating: bool = False
+        self, service: str, path: str, body: Mapping[str, Any], doing: str, seconds: float, *, creating: bool = False
     ) -> requests.Response:
         """Send it once. Only after a 401, by which the cloud did nothing, it goes again with a new token.
 
+        :param seconds: for the answer
         :param creating: it makes something, so a failure on the way may leave open whether it did
         """
+        timeout = (self.timeouts.connect, seconds)
         try:
-            return self._send(service, "POST", path, doing, creating=creating, json=body)
+            return self._send(service, "POST", path, doing, creating=creating, json=body, timeout=timeout)
         except Hiccup as error:
             raise Unreachable(str(error)) from None
 
@@ -169,8 +176,6 @@ class OpenStackConnection:
         self, service: str, method: str, path: str, doing: str, *, creating: bool = False, **options: Any
     ) -> requests.Response:
         url = f"{self._base(service)}/{path}"
-        if creating:
-            options["timeout"] = self._create_timeout
         if service == "compute" and self._microversion:
             options |= {"microversion": "{}.{}".format(*self._microversion), "microversion_service_type": "compute"}
         return self._request(method, url, doing, creating, **options)
@@ -242,12 +247,26 @@ class OpenStackConnection:
             url = re.sub(r"[%$]\((project|tenant)_id\)s?", str(self._scoped().project_id), override)
         else:
             url = self._in_catalogue(service, self._scoped())
+            self._check_encrypted(service, url)
         url = url.rstrip("/")
         version = _VERSION.search(url)
         if service == "compute":
             newest = self._discover_compute(url[: version.end()] if version else url)
             return url if version else f"{url}/{newest}"
         return url if version else f"{url}/{_SERVICES[service]}"
+
+    def _check_encrypted(self, service: str, url: str) -> None:
+        """A token that came over https must not leave in the clear.
+
+        :raises Rejected: it would
+        """
+        if not self.auth_url.startswith("https:"):
+            return
+        try:
+            check_url(url, f"the {service} service's address in the cloud's catalogue", loopback=True)
+        except UnsafeURL as error:
+            hint = f"ask the cloud's owner, or name another with {service}_endpoint_override in clouds.yaml"
+            raise Rejected(f"{self.errors.name}: {self.entry}: {error}; {hint}") from None
 
     def _scoped(self) -> AccessInfo:
         access = self._access()

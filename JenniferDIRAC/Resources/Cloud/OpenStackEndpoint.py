@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AuthenticationFailed,
     Catalogue,
     CloudEndpoint,
+    CloudError,
     Expiry,
     Flavor,
     Limits,
@@ -26,8 +27,6 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     ServerNotFound,
     ServerRequest,
     ServerStatus,
-    Throttled,
-    Unreachable,
 )
 from JenniferDIRAC.Resources.Cloud.OpenStackConnection import TIMEOUTS, OpenStackConnection, Timeouts
 from JenniferDIRAC.Resources.Cloud.OpenStackRecords import (
@@ -90,7 +89,7 @@ class OpenStackEndpoint(CloudEndpoint):
         servers = self._servers(f"^{NAME_PREFIX}-", "list servers")
         listed = {server.id for server in servers}
         if self._seen is None or not self._seen <= listed:
-            self._check_cells()
+            self._check_cells((self._seen or set()) - listed)
         self._seen = listed
         return servers
 
@@ -108,7 +107,7 @@ class OpenStackEndpoint(CloudEndpoint):
             )
         connection = self._connection
         body = create_body(request, connection.microversion)
-        answer = connection.post("compute", "servers", body, doing, creating=True)
+        answer = connection.post("compute", "servers", body, doing, connection.timeouts.create, creating=True)
         try:
             server_id = str(answer.json()["server"]["id"]) if answer.status_code == 202 else ""
         except (ValueError, KeyError, TypeError):
@@ -153,7 +152,7 @@ class OpenStackEndpoint(CloudEndpoint):
             return self._catalogue
         try:
             self._catalogue = self._read_catalogue()
-        except (Unreachable, Throttled):
+        except CloudError:
             if self._catalogue is None:
                 raise
             # Servers can be looked after while Glance or Neutron is away, and a look must not wait for them each time.
@@ -166,7 +165,8 @@ class OpenStackEndpoint(CloudEndpoint):
         doing = f"read the console of server {server_id}"
         # Its length is in lines, so all is asked for that Nova gives (100 kB).
         body: Mapping[str, Any] = {"os-getConsoleOutput": {}}
-        answer = self._connection.post("compute", f"servers/{server_id}/action", body, doing)
+        connection, path = self._connection, f"servers/{server_id}/action"
+        answer = connection.post("compute", path, body, doing, connection.timeouts.console)
         if answer.status_code in _NO_CONSOLE:
             return ""
         try:
@@ -174,7 +174,7 @@ class OpenStackEndpoint(CloudEndpoint):
         except (ValueError, KeyError, TypeError):
             text = None
         if text is None:
-            raise self._connection.errors.answer(answer, doing)
+            raise connection.errors.answer(answer, doing)
         return text.encode()[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
 
     def account(self) -> Account:
@@ -209,8 +209,8 @@ class OpenStackEndpoint(CloudEndpoint):
         except KeyError as missing:
             raise connection.errors.nonsense(doing, f"a server without {missing}: the list is not whole") from None
 
-    def _check_cells(self) -> None:
-        """Make sure that servers are not missing because the cell they are in is down.
+    def _check_cells(self, missing: Set[str]) -> None:
+        """Make sure that servers are not missing because the cell they are in is down, or was a moment ago.
 
         A list with a filter or a limit leaves those out without a word; only one without shows them, nameless.
         """
@@ -220,6 +220,8 @@ class OpenStackEndpoint(CloudEndpoint):
         for told in self._connection.pages("compute", "servers", "servers", doing):
             if "name" not in told:
                 raise self._connection.errors.nonsense(doing, "a cell is down: the list of servers is not whole")
+            if told["id"] in missing and str(told["name"]).startswith(NAME_PREFIX):
+                raise self._connection.errors.nonsense(doing, "a cell was down: the list of servers was not whole")
 
     def _is_going(self, path: str, doing: str) -> bool:
         try:

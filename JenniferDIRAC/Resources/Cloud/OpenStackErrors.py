@@ -35,7 +35,7 @@ from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible
 SHOWN_AT_MOST = 300
 
 # Nova has one status for a full project and for a forbidden action; only its text tells them apart.
-_QUOTA = re.compile(r"quota|exceed|maximum number", re.IGNORECASE)
+_QUOTA = re.compile(r"quota|exceed|maximum number|over (?:a )?limit", re.IGNORECASE)
 # Forbidden for everybody, so nothing that another credential would mend.
 _WRONG_CHOICE = re.compile(r"zero disk|volume-backed|external network", re.IGNORECASE)
 _NO_ROOM = re.compile(
@@ -62,7 +62,7 @@ class Hiccup(Unreachable):
 
 
 def lacks_capacity(fault: str) -> bool:
-    """Whether a server went to ERROR because the cloud had no room for it, and not because of what it was made of."""
+    """Whether a cloud's words say that it had no room, and not that something is wrong with what was asked for."""
     return _NO_ROOM.search(fault) is not None
 
 
@@ -86,7 +86,7 @@ class Translator:
             said = f"a redirect to {answer.headers.get('Location', 'nowhere')}, and none is followed: mend the address"
         text = self.message(doing, f"{status} {said}")
         if status in (413, 429) or (status == 503 and "Retry-After" in answer.headers and not creating):
-            if status != 429 and _QUOTA.search(said):
+            if creating and status != 429 and _QUOTA.search(said):
                 return QuotaExceeded(text)
             if status == 413 and "Retry-After" not in answer.headers and "overLimit" not in _body(answer):
                 return Rejected(text)
@@ -108,6 +108,8 @@ class Translator:
                 return error
             case keystone.HttpError(response=requests.Response() as answer):  # of a login or of version discovery
                 return self._refused_login(answer, doing)
+            case keystone.TooManyRequests():  # of a federated login, whose answers are not shown
+                return Throttled(self.message(doing, str(error)), float(error.retry_after) or None)
             case LoginImpossible():
                 return Unreachable(self.message(doing, str(error)))
             case keystone.EndpointNotFound() | keystone.OptionError() | keystone.NoMatchingPlugin():
@@ -129,9 +131,10 @@ class Translator:
 
     def message(self, doing: str, text: str) -> str:
         """For an operator: on one line, not too long, and without what must not be shown."""
-        text = " ".join(text.split())
         for secret in self.secrets:
-            text = text.replace(secret, "<secret>")
+            for form in (secret, json.dumps(secret)[1:-1]):
+                text = text.replace(form, "<secret>")
+        text = " ".join(text.split())
         text = "".join(character for character in _SECRET.sub("<secret>", text) if character.isprintable())
         if len(text) > SHOWN_AT_MOST:
             text = f"{text[:SHOWN_AT_MOST]}…"

@@ -19,7 +19,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 )
 
 Microversion = tuple[int, int]
-#: Attached to nothing at all; a cloud needs microversion 2.37 to be told so.
+#: Attached to nothing at all, which no CS says: for measuring a cloud without its network service. From 2.37 on.
 NO_NETWORK = Network("none", "none")
 
 DESCRIPTION_SINCE: Microversion = (2, 19)

@@ -121,6 +121,12 @@ def read(answer: requests.Response, limit: int = MAX_ANSWER_BYTES, seconds: floa
     return bytes(body)
 
 
+def retry_after(answer: requests.Response) -> int:
+    """Seconds that whoever answered wants to be left alone; 0 when it does not say, or gives a date."""
+    told = answer.headers.get("Retry-After", "")
+    return int(told) if told.isascii() and told.isdecimal() else 0
+
+
 def shown(text: str, *secrets: str) -> str:
     """Foreign text in a message of ours: one line, printable, short, without those secrets."""
     for secret in secrets:

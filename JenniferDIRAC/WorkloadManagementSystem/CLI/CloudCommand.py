@@ -26,7 +26,7 @@ app = typer.Typer(
     "status, vms, show, kill and render ask the VirtualMachineManager service with your proxy; reading needs the "
     "property Operator or ServiceAdministrator, 'kill' needs Operator. 'register' needs CSAdministrator and "
     "SiteManager; 'discover' and 'egi' need no DIRAC server. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, "
-    "3 DIRAC or the service cannot be reached.",
+    "3 DIRAC, its Configuration or the VirtualMachineManager service cannot be reached.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -153,12 +153,12 @@ def discover(
     except (Rejected, ConfigError) as error:
         raise _refused(error) from None
     suggested = Discover.suggestion(found)
-    registration = Discover.example(cloud, suggested, site, tuple(vo or ()))
+    vos = tuple(vo or ())
     _print(
         found,
         as_json,
-        lambda value, console: Discover.print_discovery(cloud, value, suggested, registration, console),
-        lambda value: Discover.as_json(cloud, value, registration),
+        lambda value, console: Discover.print_discovery(cloud, value, suggested, site, vos, console),
+        lambda value: Discover.as_json(cloud, value, Discover.example(cloud, suggested, site, vos)),
     )
     for text in Discover.alarms(found):
         errors.print(Tables.plain(f"ALARM: {text}"), style="red bold", soft_wrap=True)
@@ -179,13 +179,14 @@ def egi(
     """Print the entry of clouds.yaml for a site of the EGI Federated Cloud, which logs in through EGI Check-in.
 
     Keystone and project come from EGI's information service, or GOCDB. Nothing is sent there but the question, and
-    nothing is written: from then on the entry counts, and no directory.
+    nothing is written: from then on the entry counts, and no directory. One that names another host than an entry
+    which is there already is refused.
 
     Example: dirac-admin-cloud egi --vo belle
     Example: dirac-admin-cloud egi CESGA --vo belle
     """
     from JenniferDIRAC.Resources.Cloud.CachedAnswers import NotThere
-    from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudError
+    from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudError, Rejected
     from JenniferDIRAC.Resources.Cloud.CloudsEntries import read_clouds_entries
     from JenniferDIRAC.WorkloadManagementSystem.CLI import EGI
 
@@ -199,10 +200,15 @@ def egi(
     except (CloudError, NotThere) as error:
         raise _refused(error) from None
     name, file = cloud or EGI.entry_name(site, vo), token_file or EGI.token_file(vo)
+    entries = read_clouds_entries().entries
+    try:
+        EGI.check_pin(found, name, entries)
+    except Rejected as error:
+        raise _refused(error) from None
     if as_json:
         print(json.dumps(EGI.entry(found, name, file), indent=2))
     else:
-        print(Tables.plain(EGI.as_yaml(found, name, file, read_clouds_entries().names)), end="")
+        print(Tables.plain(EGI.as_yaml(found, name, file, [entry.name for entry in entries])), end="")
 
 
 @app.command()
@@ -218,8 +224,8 @@ def register(
     security_group: Annotated[list[str] | None, typer.Option(help="Security group; may be repeated.")] = None,
     key_pair: Annotated[str | None, typer.Option(help="Name of the key pair for log-in. Default: none.")] = None,
     queue: Annotated[str | None, typer.Option(help="Name of the VM type. Default: as el9-1core.")] = None,
-    max_vms: Annotated[int | None, typer.Option(min=0, help="Most VMs at a time. Default: the quota.")] = None,
-    max_cores: Annotated[int | None, typer.Option(min=0, help="Most cores at a time. Default: the quota.")] = None,
+    max_vms: Annotated[str | None, typer.Option(help="Most VMs at a time. Default: the quota.")] = None,
+    max_cores: Annotated[str | None, typer.Option(help="Most cores at a time. Default: the quota.")] = None,
     max_cpu_time: Annotated[int | None, typer.Option(min=1, help="Minutes for which a VM takes jobs. [1440]")] = None,
     cvmfs_proxy: Annotated[str | None, typer.Option(help="The site's squid, http://host:3128.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take suggestions, and write.")] = False,
@@ -232,7 +238,8 @@ def register(
 
     On a terminal it asks for what no option says, with suggestions from the cloud itself; elsewhere nothing is asked.
     The change is validated, shown as a diff and confirmed before anything is written. The same again changes nothing,
-    and finishes what was interrupted; other values change these only, "" removes; another --queue or --ce is added.
+    and finishes what was interrupted; other values change these only; another --queue or --ce is added. Networks,
+    zones, security groups, key pair, limits and CVMFS proxy are removed by "", on the terminal by 'none'.
 
     Example: dirac-admin-cloud register CLOUD.GRIF.fr
     Example: dirac-admin-cloud register CLOUD.GRIF.fr --cloud grif --vo belle --vo t2k.org --dry-run
@@ -255,9 +262,9 @@ def register(
         zones=_joined(zone),
         security_groups=_joined(security_group),
         key_pair=key_pair,
-        max_vms=_text(max_vms),
-        max_cores=_text(max_cores),
-        max_cpu_time=_text(max_cpu_time),
+        max_vms=max_vms,
+        max_cores=max_cores,
+        max_cpu_time=None if max_cpu_time is None else str(max_cpu_time),
         cvmfs_proxy=cvmfs_proxy,
         yes=yes,
         dry_run=dry_run,
@@ -360,7 +367,3 @@ def _refused(error: Exception, code: int = EXIT_REFUSED) -> typer.Exit:
 
 def _joined(values: list[str] | None) -> str | None:
     return ", ".join(values) if values else None
-
-
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)

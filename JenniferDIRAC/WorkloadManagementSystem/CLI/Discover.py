@@ -127,9 +127,9 @@ def print_entries(files: CloudsEntries, console: Console) -> None:
 
 
 def print_discovery(
-    cloud: str, found: Discovery, suggested: Suggestion, registration: Registration, console: Console
+    cloud: str, found: Discovery, suggested: Suggestion, site: str, vos: tuple[str, ...], console: Console
 ) -> None:
-    """Everything, the CS section last."""
+    """Everything, the CS section last; ``site`` and ``vos`` are examples there where they are empty."""
     if isinstance(found.account, Account):
         _print_account(cloud, found.account, console)
     if isinstance(found.limits, Limits):
@@ -139,7 +139,7 @@ def print_discovery(
     for problem in dict.fromkeys(map(str, found.problems)):
         console.print(plain(f"Not known: {problem}"), style="red")
     if isinstance(found.catalogue, Catalogue):
-        _print_section(suggested, registration, console)
+        _print_section(cloud, suggested, site, vos, console)
 
 
 def _print_account(cloud: str, account: Account, console: Console) -> None:
@@ -224,16 +224,22 @@ def _kind(network: Network) -> str:
     return f"{'external' if network.external else 'internal'}, {'shared' if network.shared else 'own'}"
 
 
-def _print_section(suggested: Suggestion, registration: Registration, console: Console) -> None:
+def _print_section(cloud: str, suggested: Suggestion, site: str, vos: tuple[str, ...], console: Console) -> None:
     missing = [part.why for part in (suggested.image, suggested.flavor) if not part.spec]
     if missing:
         console.print(plain(f"No section of the CS can be suggested: {'; '.join(missing)}"), style="red")
         return
+    registration = example(cloud, suggested, site, vos)
     console.print("\nThe section of the CS that 'register' would write (another image, flavor … by its options):\n")
     console.print(plain(section_text(registration)), soft_wrap=True)
     for name, part in (("Image", suggested.image), ("Flavor", suggested.flavor), ("Networks", suggested.networks)):
         shown = f"{name} = {part.spec}" if part.spec else f"{name} is left out"
         console.print(plain(f"  {shown}: {part.why}"), soft_wrap=True)
-    cloud = registration.ce_options["Cloud"]
-    vos = "".join(f" --vo {vo}" for vo in registration.ce_options["VO"].split(", "))
-    console.print(plain(f"\nNext: dirac-admin-cloud register {registration.site} --cloud {cloud}{vos}"), soft_wrap=True)
+    for option, given, name, value in (
+        ("--site", site, "site", registration.site),
+        ("--vo", vos, "VO", registration.ce_options["VO"]),
+    ):
+        if not given:
+            console.print(plain(f"  The {name} {value} is an example: {option} takes yours"), soft_wrap=True)
+    chosen = "".join(f" --vo {vo}" for vo in vos)
+    console.print(plain(f"\nNext: dirac-admin-cloud register {site or 'SITE'} --cloud {cloud}{chosen}"), soft_wrap=True)

@@ -7,10 +7,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected
+from JenniferDIRAC.Resources.Cloud.CloudsEntries import CloudsEntry
 from JenniferDIRAC.Resources.Cloud.EGIDirectory import EGIDirectory, EGISite, clouds_entry
+from JenniferDIRAC.Resources.Cloud.SafeHTTP import host
 
 
 def directory(information_service: str, gocdb: str) -> EGIDirectory:
@@ -30,6 +34,24 @@ def token_file(vo: str) -> str:
 def entry(found: EGISite, name: str, file: str) -> dict[str, Any]:
     """The content of a clouds.yaml with that entry only."""
     return {"clouds": {name: clouds_entry(found, file)}}
+
+
+def check_pin(found: EGISite, name: str, entries: Iterable[CloudsEntry]) -> None:
+    """:raises Rejected: there is an entry of that name, and it is another host's"""
+    old = next((entry for entry in entries if entry.name == name and entry.url), None)
+    if old and _host(old.url) != _host(found.auth_url):
+        raise Rejected(
+            f"the entry {name} is pinned to {old.url}, and the {found.source.value} says {found.auth_url} for "
+            f"{found.site}. If the site has moved, ask it, and change auth_url in clouds.yaml by hand; --cloud NAME "
+            "prints an entry of another name"
+        )
+
+
+def _host(url: str) -> tuple[str, int] | None:
+    try:
+        return host(urlsplit(url))
+    except ValueError:
+        return None
 
 
 def as_yaml(found: EGISite, name: str, file: str, known: Iterable[str]) -> str:

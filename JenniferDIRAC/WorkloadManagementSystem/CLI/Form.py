@@ -12,6 +12,7 @@ from rich.text import Text
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Tables import plain
 
 _SHOWN_AT_MOST = 12
+_NONE = "none"  # what a user types for no value where Enter takes the standing one
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ class Form:
             console.print(f"      and {len(question.choices) - len(shown)} more, see dirac-admin-cloud discover")
         prompt = Text(f"{question.what[:1].upper()}{question.what[1:]}", style="bold")
         prompt.append(f" [{question.option}]", style="dim")
-        if not question.required and not default:
-            prompt.append(" (empty: none)", style="dim")
+        if not question.required:
+            prompt.append(f" ('{_NONE}' removes it)" if default else " (empty: none)", style="dim")
         while True:
             value = Prompt.ask(prompt, console=console, default=default, show_default=bool(default)).strip()
-            value = _picked(value, question)
+            if value == _NONE and not question.required:
+                return ""
+            if value != default:
+                value = _picked(value, question)
             wrong = question.check(value) if value else "a value is needed" if question.required else ""
             if not wrong:
                 return value
@@ -80,10 +84,11 @@ class Form:
 
 
 def _picked(text: str, question: Question) -> str:
-    """The text with numbers of the list replaced by what they stand for."""
+    """The text with numbers of the list replaced by what they stand for; a value of the list is itself."""
     parts = [part.strip() for part in text.split(",")] if question.several else [text]
     picked = []
     for part in parts:
-        number = int(part) if part.isascii() and part.isdecimal() else 0
+        known = any(part == value for value, _ in question.choices)
+        number = int(part) if part.isascii() and part.isdecimal() and not known else 0
         picked.append(question.choices[number - 1][0] if 1 <= number <= len(question.choices) else part)
     return ", ".join(part for part in picked if part)

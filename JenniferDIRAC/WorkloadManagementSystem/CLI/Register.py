@@ -96,7 +96,8 @@ _OPTIONS = {
     "cvmfs_proxy": "--cvmfs-proxy",
 }
 # "" removes these; without any of the others there is no endpoint.
-_REMOVABLE = ("--network", "--zone", "--key-pair", "--security-group", "--cvmfs-proxy")
+_REMOVABLE = ("--network", "--zone", "--key-pair", "--security-group", "--max-vms", "--max-cores", "--cvmfs-proxy")
+_NUMBERS = ("--max-vms", "--max-cores")
 _OF_VM_TYPE = ("--image", "--flavor", "--max-cpu-time")
 _SHARED = {"--vo": "VO", "--network": "Networks", "--zone": "Zones", "--key-pair": "KeyPair"} | {
     "--security-group": "SecurityGroups"
@@ -381,7 +382,7 @@ class _Questionnaire:
         )
 
     def _optional(self, option: str, what: str, given: str | None, stands: str) -> str:
-        check = proxy_problem if option == "--cvmfs-proxy" else (lambda text: "")
+        check = partial(_value_problem, option)
         return self._form.get(Question(option, what, given=given, stands=stands, required=False, check=check))
 
     def _name_problem(self, ce: str = "", queue: str = "") -> str:
@@ -496,23 +497,22 @@ class _Questionnaire:
         )
 
     def _networks(self, stands: str, catalogue: Catalogue, suggested: Suggestion | None) -> str:
-        spec = suggested.networks.spec if suggested else ""
-        needed = bool(suggested and not spec and catalogue.networks)
+        networks, spec = catalogue.networks, suggested.networks.spec if suggested else ""
+        needed = bool(suggested and not spec and networks)
+        choices = [(spec_of(one, networks), ", ".join(one.subnets) or "no addresses") for one in networks]
+        of = f", of {', '.join(name for name, _ in choices)}" if needed else ""
         return self._form.get(
             Question(
                 "--network",
-                "network with a way out to DIRAC",
+                f"network with a way out to DIRAC{of}",
                 given=self._wanted.networks,
                 stands=stands,
                 suggested=spec,
-                choices=[
-                    (spec_of(one, catalogue.networks), ", ".join(one.subnets) or "no addresses")
-                    for one in catalogue.networks
-                ],
+                choices=choices,
                 several=True,
                 required=needed,
                 obvious=True,
-                check=lambda text: _problem(lambda: choose_networks(_split(text), catalogue)),
+                check=lambda text: _problem(lambda: choose_networks(_split(text), catalogue)) if networks else "",
             )
         )
 
@@ -570,8 +570,15 @@ def _check_given(wanted: Wanted) -> None:
     for option, value in given.items():
         if not value.strip() and option not in _REMOVABLE:
             raise NotRegistered(f"{option}: expected a value, found nothing", usage=True)
-    if problem := proxy_problem(given.get("--cvmfs-proxy", "")):
-        raise NotRegistered(f"--cvmfs-proxy: {problem}", usage=True)
+        if problem := _value_problem(option, value):
+            raise NotRegistered(f"{option}: {problem}", usage=True)
+
+
+def _value_problem(option: str, value: str) -> str:
+    """What is wrong with a value that needs no cloud, or ""."""
+    if option in _NUMBERS and value.strip() and not (value.strip().isascii() and value.strip().isdecimal()):
+        return f"expected a whole number, found {value}"
+    return proxy_problem(value) if option == "--cvmfs-proxy" else ""
 
 
 def proxy_problem(text: str) -> str:

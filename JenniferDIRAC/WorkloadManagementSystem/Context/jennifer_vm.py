@@ -460,7 +460,7 @@ def hand_over_proxy(credential, work, root):
 def remove_cloud_init_copies(root):
     """Remove the copies of the user-data that cloud-init keeps: they hold the credential too.
 
-    A payload that becomes root finds it in the seed drive or metadata service still, and in the pilot's own file.
+    A payload that becomes root finds it in the seed drive still; and everybody in a metadata service, if there is one.
     """
     import glob
 

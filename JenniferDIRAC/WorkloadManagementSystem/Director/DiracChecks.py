@@ -22,7 +22,7 @@ from DIRAC.Core.Security.ProxyInfo import getProxyInfo
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import AGENT_NAME
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
-from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import RegistrarError, element_of
+from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context import jennifer_vm
@@ -111,7 +111,9 @@ def check_status(config: EndpointConfig) -> Finding:
     if all(one.usable for one in elements):
         return Finding(where, Aspect.STATUS, Verdict.OK, words)
     reasons = "; ".join(one.reason for one in elements if not one.usable and one.reason)
-    advice = f"dirac-admin-cloud register {config.site} --ce {config.ce} --yes --allow"
+    advice = f"dirac-admin-cloud register {config.site} --ce {config.ce} --yes"
+    if any(not one.usable and one.status not in UNDECIDED for one in elements):
+        advice = f"somebody or a policy decided that; if the reason is gone: {advice} --allow"
     return Finding(where, Aspect.STATUS, Verdict.FAILED, f"{words}{f' ({reasons})' if reasons else ''}", advice)
 
 

@@ -40,11 +40,15 @@ class EndpointWorker:
         While an earlier task still runs, or the cloud wants to be left alone, nothing is begun and the future says so.
         """
         future: Future = Future()
-        if refusal := self._refusal():
+        if refusal := self.refusal:
             future.set_exception(refusal)
             return future
         self._current = (future, what, self._clock())
-        threading.Thread(target=self._run, args=(future, task), name=f"{self._name}: {what}", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(future, task), name=f"{self._name}: {what}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # this machine has too many
+            future.set_exception(Unreachable(f"nothing was sent: {error}"))
         return future
 
     @property
@@ -55,7 +59,8 @@ class EndpointWorker:
         _, what, since = self._current
         return f"'{what}' for {self._clock() - since:.0f} s"
 
-    def _refusal(self) -> CloudError | None:
+    @property
+    def refusal(self) -> CloudError | None:
         """Why nothing can be begun now."""
         if busy := self.busy:
             return Unreachable(f"the cloud has not answered {busy}")
@@ -71,12 +76,12 @@ class EndpointWorker:
                 self._endpoint = self._make_endpoint()
             future.set_result(task(self._endpoint))
         except (AuthenticationFailed, Rejected, Throttled) as error:
-            self._heed(error)
+            self.heed(error)
             future.set_exception(error)
         except BaseException as error:  # the outermost loop of an endpoint's thread: the caller gets it with the future
             future.set_exception(error)
 
-    def _heed(self, error: CloudError) -> None:
+    def heed(self, error: CloudError) -> None:
         """Leave the cloud alone for as long as it wants; mended configuration and credentials are read anew."""
         if isinstance(error, Throttled):
             seconds = min(error.retry_after or 0, LONGEST_PAUSE)

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AmbiguousOutcome,
+    AuthenticationFailed,
     CloudEndpoint,
     CloudError,
     Identity,
+    NoCapacity,
     Rejected,
     Server,
     ServerRequest,
@@ -165,11 +166,17 @@ class Executor:
         installation: str,
         policy: Policy,
     ) -> Carried:
-        """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next."""
+        """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next.
+
+        Nor is anything where its endpoint takes nothing now: an intent that is not sent would have to be waited for.
+        """
         starts: list[Start] = []
         refusals: dict[tuple[EndpointKey, str], str] = {}
         for create in creates:
-            if (create.vm_type.endpoint, create.vo) in refusals:
+            place = (create.vm_type.endpoint, create.vo)
+            if refusal := self._workers[create.vm_type.endpoint].refusal:
+                refusals[place] = str(refusal)
+            if place in refusals:
                 continue
             config, offering = configs[create.vm_type.endpoint], offerings[create.vm_type]
             vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
@@ -195,7 +202,7 @@ class Executor:
                     config, vm_type, intent, identity, policy, offering.max_user_data_bytes
                 )
             except UserDataUnavailable as error:
-                refusals[create.vm_type.endpoint, create.vo] = str(error)
+                refusals[place] = str(error)
                 continue
             description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
             request = choice.request(identity, user_data, description)
@@ -250,44 +257,58 @@ def _task(
     over as soon as it is there."""
 
     def act(cloud: CloudEndpoint) -> None:
-        side_by_side(cloud.parallel_requests, partial(_delete, cloud, done), deletes)
-        creates = _Creates(cloud, done)
-        side_by_side(cloud.parallel_requests, creates.create, starts)
-        if creates.throttled:
-            raise creates.throttled  # for the worker, which leaves the cloud alone for a while
+        requests = _Requests(cloud, done)
+        side_by_side(cloud.parallel_requests, requests.delete, deletes)
+        side_by_side(cloud.parallel_requests, requests.create, starts)
+        if requests.leave_alone:
+            raise requests.leave_alone  # for the worker, which leaves the cloud alone for a while
 
     return act
 
 
-def _delete(cloud: CloudEndpoint, done: Callable[[object], None], delete: Delete) -> None:
-    try:
-        cloud.delete_server(delete.server_id)
-    except Exception as error:  # one delete that cannot be done must not keep the others from being done
-        done(NotDeleted(delete.vm, error))
+class _Requests:
+    """The deletes and creates of one endpoint and cycle: after trouble that the next would share, the rest is not sent.
 
-
-class _Creates:
-    """The creates of one endpoint and cycle: after trouble that the next would share, the rest is not sent."""
+    One server that cannot be deleted keeps no other from being deleted. A cloud that is full, or fails at a create, may
+    well delete.
+    """
 
     def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None]):
         self._cloud = cloud
         self._done = done
-        self._trouble = ""
-        self.throttled: Throttled | None = None
+        self._trouble: dict[VMTypeKey | None, str] = {}  # None: every VM type's
+        self.leave_alone: Throttled | AuthenticationFailed | None = None
+
+    def delete(self, delete: Delete) -> None:
+        if self.leave_alone:
+            self._done(NotDeleted(delete.vm, _not_sent(str(self.leave_alone))))
+            return
+        try:
+            self._cloud.delete_server(delete.server_id)
+        except Exception as error:
+            self._done(NotDeleted(delete.vm, error))
+            self._heed(error)
 
     def create(self, start: Start) -> None:
-        vm = start.intent.vm_id
-        if self._trouble:
-            self._done(NotCreated(vm, Unreachable(f"not sent after another request failed: {self._trouble}")))
+        vm, vm_type = start.intent.vm_id, start.intent.vm_type
+        if trouble := str(self.leave_alone or "") or self._trouble.get(None) or self._trouble.get(vm_type):
+            self._done(NotCreated(vm, _not_sent(trouble)))
             return
         try:
             self._done(Created(vm, self._cloud.create_server(start.request)))
         except CloudError as error:
             self._done(NotCreated(vm, error))
+            self._heed(error)
             if not isinstance(error, Rejected):  # a reason that the next request shares
-                self._trouble = str(error)
-            if isinstance(error, Throttled):
-                self.throttled = error
+                self._trouble[vm_type if isinstance(error, NoCapacity) else None] = str(error)
         except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
             self._done(NotCreated(vm, AmbiguousOutcome(repr(error))))
-            self._trouble = repr(error)
+            self._trouble[None] = repr(error)
+
+    def _heed(self, error: Exception) -> None:
+        if isinstance(error, (Throttled, AuthenticationFailed)):
+            self.leave_alone = error
+
+
+def _not_sent(trouble: str) -> Unreachable:
+    return Unreachable(f"not sent after another request failed: {trouble}")

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import StillLooking
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation
 
-# A cloud that takes this long for a listing is still watched; after a longer silence time-outs begin anew.
-_LONGEST_LOOK = timedelta(minutes=5)
+# A cloud that shows no list for this long is still watched, or time-outs would never end where every other look fails;
+# after a longer silence they begin anew. Longer than any pause that a cloud is given (``EndpointWorker``).
+LONGEST_SILENCE = timedelta(minutes=10)
 
 
 class ListingMemory:
@@ -28,9 +28,9 @@ class ListingMemory:
 
     def see(self, look: Observation | Exception, suspect: bool, records: Iterable[VMRecord], now: datetime) -> None:
         """Take in one look; one that failed neither counts a VM as missing nor clears it."""
-        silence = self._last is not None and now - self._last > _LONGEST_LOOK
+        silence = self._last is not None and now - self._last > LONGEST_SILENCE
         if isinstance(look, Exception):
-            if silence or not isinstance(look, StillLooking):
+            if silence:
                 self.since = None
             return
         self.since = now if silence or self.since is None else self.since

@@ -13,10 +13,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctual
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 
 
-class StillLooking(Unreachable):
-    """A look is under way, and will serve a later cycle."""
-
-
 class Looks:
     """Takes looks through the endpoints' workers; ``deadline`` in seconds."""
 
@@ -46,14 +42,14 @@ class Looks:
                 results[key] = result_of(earlier)
                 del self._under_way[key]
             else:
-                results[key] = StillLooking(f"the cloud has not answered yet: {worker.busy}")
+                results[key] = Unreachable(f"the cloud has not answered yet: {worker.busy}")
         self._punctuality.wait(begun)
         for key, future in begun.items():
             if future.done():
                 results[key] = result_of(future)
                 del self._under_way[key]
             else:
-                results[key] = StillLooking("the cloud has not answered yet")
+                results[key] = Unreachable("the cloud has not answered yet")
         return results
 
 

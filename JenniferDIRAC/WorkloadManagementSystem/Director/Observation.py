@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import VMTypeConfig
 from JenniferDIRAC.Resources.Cloud.Choice import Choice, choose
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
+    Account,
     Catalogue,
     CloudEndpoint,
     CloudError,
@@ -17,11 +20,15 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Rejected,
     Server,
     ServerStatus,
+    Throttled,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
 
 # A console log costs a call, so only those are read that can change a decision, and so many per cycle at most.
 MAX_CONSOLES = 20
 _OVER = (ServerStatus.STOPPED, ServerStatus.ERROR)
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Offering:
 class Observation:
     """One listing with its limits, the offerings by queue name, and the consoles worth reading by VM id.
 
-    ``expiries`` None: the cloud was not asked when its credential ends.
+    ``expiries`` None: the cloud was not asked when its credential ends. ``throttled``: the cloud asked for a pause
+    after it had given the list.
     """
 
     servers: tuple[Server, ...]
@@ -52,6 +60,7 @@ class Observation:
     offerings: Mapping[str, Offering]
     consoles: Mapping[str, str] = field(default_factory=dict)
     expiries: tuple[Expiry, ...] | None = None
+    throttled: Throttled | None = None
 
 
 @dataclass(frozen=True)
@@ -67,28 +76,45 @@ def observe(
 ) -> Observation:
     """List the servers once, resolve every VM type, and read the consoles that matter.
 
-    A console that cannot be read is no failure: the VM's pilot tells as well. Nor is an account that does not tell.
+    Servers can be looked after without all else: without a catalogue nothing new is started, a console that cannot be
+    read is made up for by the VM's pilot, and an account that does not tell tells later.
 
-    :raises CloudError: the cloud did not give a whole listing
+    :raises CloudError: the cloud did not give a whole listing, or not its limits
     """
-    servers = cloud.list_servers()
-    catalogue = cloud.catalogue()
+    servers, limits = cloud.list_servers(), cloud.limits()
+    extras = _Extras(cloud)
+    catalogue = extras.ask(cloud.catalogue)
     offerings = {vm_type.queue: _offering(vm_type, catalogue, cloud.max_user_data_bytes) for vm_type in vm_types}
-    consoles = {}
-    for server in _worth_reading(servers, awaited)[:MAX_CONSOLES]:
+    expiries = None
+    if ask_expiries:
+        account = extras.ask(cloud.account)
+        expiries = account.expiries if isinstance(account, Account) else ()
+    side_by_side(cloud.parallel_requests, extras.read_console, _worth_reading(servers, awaited)[:MAX_CONSOLES])
+    return Observation(servers, limits, offerings, extras.consoles, expiries, extras.throttled)
+
+
+class _Extras:
+    """What a look asks for beside the list: after a cloud asked for a pause, nothing more."""
+
+    def __init__(self, cloud: CloudEndpoint):
+        self._cloud = cloud
+        self.consoles: dict[str, str] = {}
+        self.throttled: Throttled | None = None
+
+    def ask(self, question: Callable[[], Answer]) -> Answer | CloudError:
+        if self.throttled:
+            return self.throttled
         try:
-            consoles[server.identity.vm] = cloud.console_log(server.id)
-        except CloudError:
-            continue
-    expiries = _expiries(cloud) if ask_expiries else None
-    return Observation(servers, cloud.limits(), offerings, consoles, expiries)
+            return question()
+        except CloudError as error:
+            if isinstance(error, Throttled):
+                self.throttled = error
+            return error
 
-
-def _expiries(cloud: CloudEndpoint) -> tuple[Expiry, ...]:
-    try:
-        return cloud.account().expiries
-    except CloudError:  # servers were listed, so the credential is good today
-        return ()
+    def read_console(self, server: Server) -> None:
+        text = self.ask(partial(self._cloud.console_log, server.id))
+        if isinstance(text, str):
+            self.consoles[server.identity.vm] = text
 
 
 def _worth_reading(servers: Iterable[Server], awaited: Awaited) -> list[Server]:
@@ -99,7 +125,9 @@ def _worth_reading(servers: Iterable[Server], awaited: Awaited) -> list[Server]:
     return ended + silent
 
 
-def _offering(vm_type: VMTypeConfig, catalogue: Catalogue, max_user_data_bytes: int) -> Offering:
+def _offering(vm_type: VMTypeConfig, catalogue: Catalogue | CloudError, max_user_data_bytes: int) -> Offering:
+    if isinstance(catalogue, CloudError):
+        return Offering(problem=f"what the cloud has is not known: {catalogue}")
     try:
         return Offering(choose(vm_type, catalogue), max_user_data_bytes=max_user_data_bytes)
     except Rejected as error:

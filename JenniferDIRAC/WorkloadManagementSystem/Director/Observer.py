@@ -75,6 +75,7 @@ class Observer:
     ):
         self._store = store
         self._dirac = dirac
+        self._workers = workers
         self._warn = warn
         self._expiries = ExpiryWatch(warn, alarm)
         self._looks = Looks(workers, list_deadline)
@@ -141,6 +142,9 @@ class Observer:
             looks[key] = partial(observe, vm_types=config.vm_types, awaited=awaited, ask_expiries=ask_expiries)
         seen = self._looks.take(looks)
         for key, result in seen.items():
+            if isinstance(result, Observation) and result.throttled:
+                self._warn(f"{key}: {result.throttled}")
+                self._workers[key].heed(result.throttled)
             if isinstance(result, Exception):
                 self._warn(f"{key}: its servers could not be listed, so none of its records changes: {result}")
         return seen

@@ -169,6 +169,8 @@ class TrialBoot:
             elif self._clock() > end:
                 last = list(self._result.reached)[-1]
                 status = f", its server is {server.status.value}" if server else ""
+                if self._reached(Stage.ACTIVE) and not self._result.console:
+                    status += "; its console shows nothing: does this cloud give consoles?"
                 raise TrialFailed(f"no first word in time; it came as far as '{last}'{status}")
             self._sleep(POLL_SECONDS)
 

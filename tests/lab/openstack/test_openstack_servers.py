@@ -255,6 +255,18 @@ def test_servers_of_a_cell_that_is_down_are_missed_and_the_list_is_not_taken_for
     assert ids(endpoint.list_servers()) == set(crowd.servers)
 
 
+def test_a_cell_that_was_down_for_a_moment_is_noticed_all_the_same(crowded, crowd):
+    def lose(told):
+        told["servers"] = [server for server in told["servers"] if server["id"] != crowd.servers[0]]
+
+    endpoint = crowded.logged_in()
+    endpoint.list_servers()
+    crowded.nova.fail("GET", DETAILS, change_json(lose))
+    with pytest.raises(Unreachable, match="cell was down"):
+        endpoint.list_servers()
+    assert ids(endpoint.list_servers()) == set(crowd.servers)
+
+
 def test_a_server_that_was_made_since_the_last_list_is_missed_too(site):
     site.nova.fail("GET", DETAILS, Answer(200, '{"servers": []}'), times=2)
     endpoint = site.logged_in()

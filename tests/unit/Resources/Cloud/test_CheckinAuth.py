@@ -252,6 +252,14 @@ def test_a_wrong_secret_names_the_client(world):
         world.log_in()
 
 
+@pytest.mark.parametrize("path", ["/token", DISCOVERY])
+def test_an_issuer_that_wants_a_pause_says_for_how_long(world, path):
+    world.issuer.routes[path] = Reply(429, {"error": "slow_down"}, {"Retry-After": "90"})
+    with pytest.raises(exceptions.TooManyRequests, match="asks for fewer requests") as failed:
+        world.log_in()
+    assert failed.value.retry_after == 90
+
+
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
@@ -259,7 +267,6 @@ def test_a_wrong_secret_names_the_client(world):
         (Reply(200, {"token_type": "Bearer"}), "answers without an access_token"),
         (Reply(200, ["a list"]), "in place of a JSON object"),
         (Reply(503, "<html>later</html>"), "answers 503"),
-        (Reply(429, {"error": "slow_down"}), "answers 429"),
         (Reply(404, "<html></html>"), "answers 404"),
         (Reply(200, "x" * (5 << 20)), "longer than"),
     ],

@@ -2,12 +2,14 @@
 
 import logging
 import os
+from datetime import UTC, datetime
 
 import pytest
 import yaml
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected
 from JenniferDIRAC.Resources.Cloud.CloudsFile import load_entry
+from JenniferDIRAC.Resources.Cloud.OpenStackConnection import TIMEOUTS, OpenStackConnection
 from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
 
 NAME = "CLOUD.Here.org/ce"
@@ -62,11 +64,12 @@ def test_without_any_file_the_places_are_told(files, monkeypatch):
         load_entry(NAME, "grif")
 
 
-def test_a_file_with_a_mistake_is_named_with_its_line_and_no_word_of_it(files, caplog):
-    file = files(f"clouds:\n  grif:\n    auth:\n      password: {PASSWORD}: x\n")
+@pytest.mark.parametrize("value", [f"{PASSWORD}: x", f"*{PASSWORD}", f"!{PASSWORD}", f"'{PASSWORD}", f"%{PASSWORD}"])
+def test_a_file_with_a_mistake_is_named_with_its_line_and_no_word_of_it(files, caplog, value):
+    file = files(f"clouds:\n  grif:\n    auth:\n      password: {value}\n")
     with pytest.raises(Rejected) as raised:
         load_entry(NAME, "grif")
-    assert f"{file} is no YAML in line 4: mapping values are not allowed here" in str(raised.value)
+    assert f"{file} is no YAML in line " in str(raised.value)
     assert PASSWORD not in str(raised.value) + caplog.text
 
 
@@ -152,3 +155,12 @@ def test_a_broken_file_that_openstacksdk_would_never_reach_harms_nobody(files, t
     monkeypatch.delenv("OS_CLIENT_SECURE_FILE")
     with pytest.raises(Rejected, match="etc.yaml is no YAML"):
         load_entry(NAME, "grif")
+
+
+def test_a_token_that_came_over_https_does_not_leave_in_the_clear(files, monkeypatch):
+    files({"grif": entry()})
+    connection = OpenStackConnection(NAME, "grif", TIMEOUTS, lambda: datetime.now(UTC), lambda seconds: None)
+    monkeypatch.setattr(OpenStackConnection, "_scoped", lambda self: None)
+    monkeypatch.setattr(OpenStackConnection, "_in_catalogue", lambda self, service, access: "http://nova.invalid/v2.1")
+    with pytest.raises(Rejected, match="expected https, found 'http://nova.invalid/v2.1'.*compute_endpoint_override"):
+        connection.get("compute", "limits", "ask")

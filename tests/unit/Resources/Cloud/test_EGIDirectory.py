@@ -312,7 +312,7 @@ def test_xml_that_is_no_answer_of_gocdb_is_an_error(world, xml):
         world.find()
 
 
-# --- the pin
+# --- the entry
 
 
 def test_what_was_found_becomes_an_entry_of_clouds_yaml():
@@ -331,36 +331,3 @@ def test_what_was_found_becomes_an_entry_of_clouds_yaml():
             "project_id": "3b1e",
         },
     }
-
-
-def test_an_entry_is_never_sent_to_another_host():
-    existing = {"auth": {"auth_url": "https://keystone.old.example:5000/v3"}}
-    with pytest.raises(Rejected, match="is pinned to https://keystone.old.example:5000/v3, and the EGI information"):
-        clouds_entry(FOUND, "/t", existing=existing)
-
-
-def test_another_port_is_another_host():
-    with pytest.raises(Rejected, match="is pinned to"):
-        clouds_entry(FOUND, "/t", existing={"auth": {"auth_url": "https://keystone.ires.example/v3"}})
-
-
-def test_what_an_entry_says_already_stays():
-    existing = {
-        "region_name": "nova",
-        "auth": {"auth_url": KEYSTONE + "/", "project_id": "mine", "protocol": "oidc", "refresh_token": "x"},
-    }
-    entry = clouds_entry(FOUND, "/t", existing=existing)
-    assert entry["auth_type"] == "v3oidcrefreshtoken"
-    assert entry["region_name"] == "nova"
-    assert {name: entry["auth"][name] for name in existing["auth"]} == existing["auth"]
-    assert entry["auth"]["issuer"] and "refresh_token_file" not in entry["auth"]
-
-
-def test_a_project_that_is_named_gets_no_id_beside_it():
-    existing = {"auth": {"auth_url": KEYSTONE, "project_name": "p", "project_domain_name": "d"}}
-    assert "project_id" not in clouds_entry(FOUND, "/t", existing=existing)["auth"]
-
-
-def test_an_entry_with_a_password_is_not_turned_into_one_with_a_token():
-    with pytest.raises(Rejected, match="the entry has auth_type password"):
-        clouds_entry(FOUND, "/t", existing={"auth_type": "password", "auth": {"auth_url": KEYSTONE}})

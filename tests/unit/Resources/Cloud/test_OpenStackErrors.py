@@ -13,6 +13,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AmbiguousOutcome,
     AuthenticationFailed,
     CloudError,
+    QuotaExceeded,
     Rejected,
     Throttled,
     Unreachable,
@@ -72,6 +73,36 @@ def test_a_cloud_that_does_not_say_how_long_to_wait_is_throttled_all_the_same(bo
 )
 def test_the_clouds_own_words_are_found_and_stand_on_one_line(body, said):
     assert str(TRANSLATOR.answer(answer(400, body), "try")) == f"CLOUD.Here.org/ce: try: 400 {said}".rstrip()
+
+
+CLASSIC = "Quota exceeded for cores: Requested 2, but already used 4 of 4 cores"
+UNIFIED = "Project p is over a limit for [Resource servers is over limit of 2 due to current usage 2 and delta 1]"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [(CLASSIC, QuotaExceeded), (UNIFIED, QuotaExceeded), ("not allowed", AuthenticationFailed)]
+)
+def test_a_full_project_is_told_from_what_is_forbidden(said, kind):
+    body = {"forbidden": {"code": 403, "message": said}}
+    assert isinstance(TRANSLATOR.answer(answer(403, body), "create", creating=True), kind)
+
+
+@pytest.mark.parametrize("status", [413, 503])
+def test_a_read_is_throttled_and_never_over_quota(status):
+    error = TRANSLATOR.answer(answer(status, "Rate limit exceeded", Retry_After="60"), "list")
+    assert isinstance(error, Throttled) and error.retry_after == 60
+
+
+def test_a_log_in_that_is_throttled_keeps_its_pause():
+    error = TRANSLATOR.failure(keystone.TooManyRequests("slow down", http_status=429, retry_after=90), "log in")
+    assert isinstance(error, Throttled) and error.retry_after == 90
+
+
+@pytest.mark.parametrize("secret", ["two  spaces\tand a tab", 'a "quoted" word', "a\\backslash", "Größe"])
+def test_a_secret_of_any_characters_is_masked(secret):
+    translator = Translator("e", (secret,), lambda: NOW)
+    for body in (f"it was {secret}.", {"what": f"it was {secret}."}, {"x": {"message": f"it was {secret}."}}):
+        assert "it was <secret>." in str(translator.answer(answer(400, body), "try"))
 
 
 def test_a_message_is_not_longer_than_an_operator_reads():

@@ -47,7 +47,7 @@ def told(days: int = 100, **parts) -> Discovery:
 def shown(found: Discovery, cloud: str = "grif", site: str = "", vos: tuple[str, ...] = ()) -> str:
     console = Console(file=io.StringIO(), width=200)
     suggested = Discover.suggestion(found)
-    Discover.print_discovery(cloud, found, suggested, Discover.example(cloud, suggested, site, vos), console)
+    Discover.print_discovery(cloud, found, suggested, site, vos, console)
     return console.file.getvalue()
 
 
@@ -83,6 +83,14 @@ def test_the_section_is_one_that_the_project_takes():
     queue = QueueSection.read("q", section_of(cfg, f"{path}/Queues/el9-1core"))
     assert (queue.image, queue.flavor, queue.max_cpu_time) == ("name:AlmaLinux-9", "name:m1.small", 1440)
     assert "dirac-admin-cloud register CLOUD.GRIF.fr --cloud grif --vo belle --vo t2k.org" in text
+    assert "is an example" not in text
+
+
+def test_names_that_nobody_gave_are_called_examples_and_are_not_in_the_next_command():
+    text = shown(told())
+    assert "The site CLOUD.GRIF.cc is an example: --site takes yours" in text
+    assert "The VO belle is an example: --vo takes yours" in text
+    assert text.endswith("Next: dirac-admin-cloud register SITE --cloud grif\n")
 
 
 @pytest.mark.parametrize("cloud", ["grif", "my cloud", "CESGA_vo.x", "-", "été"])

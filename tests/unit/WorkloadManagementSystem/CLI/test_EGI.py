@@ -30,7 +30,15 @@ class KnownSites:
 
 
 @pytest.fixture
-def run(monkeypatch):
+def clouds_yaml(monkeypatch, tmp_path):
+    """Writes the only clouds.yaml there is."""
+    file = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    return lambda entries: file.write_text(yaml.safe_dump({"clouds": entries}))
+
+
+@pytest.fixture
+def run(monkeypatch, clouds_yaml):
     monkeypatch.setattr(EGI, "directory", lambda information_service, gocdb: KnownSites())
 
     def run(*words: str):
@@ -67,6 +75,21 @@ def test_a_site_that_does_not_serve_the_vo_is_refused(run):
     done = run("CESGA", "--vo", "lhcb")
     assert done.exit_code == 1
     assert "CESGA does not serve lhcb" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["https://fedcloud.cesga.es/v3", "https://fedcloud.cesga.example:5000/v3", "nonsense"])
+def test_an_entry_that_is_there_pins_its_host(run, clouds_yaml, url):
+    clouds_yaml({"cesga-belle": {"auth": {"auth_url": url}}})
+    done = run("CESGA", "--vo", "belle")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"the entry cesga-belle is pinned to {url}, and the EGI information" in " ".join(done.stderr.split())
+    assert run("CESGA", "--vo", "belle", "--cloud", "other").exit_code == 0
+
+
+def test_an_entry_of_the_same_host_is_told_of(run, clouds_yaml):
+    clouds_yaml({"cesga-belle": {"auth": {"auth_url": f"{CESGA.auth_url}/"}}})
+    done = run("CESGA", "--vo", "belle")
+    assert done.exit_code == 0 and "There is an entry cesga-belle already" in done.stdout
 
 
 def test_what_is_old_unknown_or_there_already_is_said():

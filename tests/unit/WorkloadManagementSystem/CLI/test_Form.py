@@ -83,3 +83,21 @@ def test_choices_cannot_steer_the_terminal(terminal):
     form = terminal("1")
     form.get(Question("--image", "image", choices=[("i1", "\x1b[2J[red]gone[/red]")]))
     assert "\x1b" not in form.shown() and "[red]gone" in form.shown()
+
+
+def test_a_number_that_stands_in_the_cs_is_not_taken_for_one_of_the_list(terminal):
+    flavors = [("1", "tiny"), ("3", "small"), ("name:m1.large", "large")]
+    question = Question("--flavor", "their size", stands="3", choices=flavors)
+    assert terminal("").get(question) == "3"
+    assert terminal("1").get(question) == "1"
+    assert terminal("3").get(question) == "3"
+    assert terminal("2").get(question) == "3"
+
+
+def test_what_stands_can_be_removed_unless_it_is_needed(terminal):
+    question = Question("--max-vms", "limit", stands="7", required=False)
+    form = terminal("none")
+    assert form.get(question) == ""
+    assert "'none' removes it" in form.shown()
+    assert terminal("").get(question) == "7"
+    assert terminal("none").get(Question("--image", "what the VMs boot", suggested="name:el9")) == "none"

@@ -20,17 +20,25 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     ServerRequest,
     ServerStatus,
     Throttled,
+    Unreachable,
 )
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import LONGEST_PAUSE, EndpointWorker
-from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
-from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks, StillLooking
+from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import LONGEST_SILENCE, ListingMemory
+from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES, Observation
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, PilotState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Limit,
+    Outcome,
+    PilotState,
+    TaskQueue,
+    VMState,
+    VMTypeKey,
+)
 
 
 def end_word(vm: str, code: int, reason: str) -> str:
@@ -672,18 +680,113 @@ def test_a_create_that_is_throttled_keeps_the_next_look_away_too():
     assert "too many requests" in world.log.warnings[-1]
 
 
-def test_a_slow_look_is_no_break_in_watching_and_a_long_silence_is():
+def test_a_delete_that_is_throttled_keeps_everything_else_away():
+    world = World()
+    world.wait_for_jobs(3)
+    world.cycle(60)
+    world.cycle()
+    for record in world.store.select():
+        world.cloud.stop(record.server_id)
+    world.wait_for_jobs(0)
+    world.wait_for_jobs(1, id=2)
+    before = world.cloud.calls.copy()
+    world.cloud.faults.next(Call.DELETE, Fault.THROTTLE, seconds=200)
+    world.cycle()
+    world.cycle()
+    sent = world.cloud.calls - before
+    assert (sent[Call.DELETE], sent[Call.CREATE], sent[Call.LIST]) == (1, 0, 1)
+
+
+def test_a_console_that_is_throttled_costs_no_list_and_keeps_everything_else_away():
+    world = World()
+    world.wait_for_jobs(3)
+    world.cycle(60)
+    before = world.cloud.calls.copy()
+    world.wait_for_jobs(5)
+    world.cloud.faults.next(Call.CONSOLE, Fault.THROTTLE, seconds=200)
+    world.cycle()
+    sent = world.cloud.calls - before
+    assert {record.state for record in world.store.select()} == {VMState.BOOTING}, "the list counts"
+    assert (sent[Call.CONSOLE], sent[Call.CREATE]) == (1, 0)
+    assert len(world.store.select()) == 3, "no intent is recorded for what cannot be sent"
+    assert "too many requests" in world.report().line
+
+
+def test_a_credential_that_may_list_and_not_create_is_not_tried_again_and_again():
+    world = World()
+    world.wait_for_jobs(5)
+    world.cloud.faults.next(Call.CREATE, Fault.UNAUTHORISED, times=9)
+    for _ in range(10):
+        world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 1
+
+
+def test_a_lack_of_room_for_one_vm_type_keeps_no_other_from_being_asked_for():
+    world = World()
+    (config,) = world.configs
+    (small,) = config.vm_types
+    world.configs = (config.model_copy(update={"vm_types": (small, small.model_copy(update={"queue": "p"}))}),)
+    keys = [VMTypeKey(config.site, config.ce, queue) for queue in "qp"]
+    world.dirac.queues = [TaskQueue(number, "belle", 2, 1, frozenset({key})) for number, key in enumerate(keys)]
+    world.cloud.faults.next(Call.CREATE, Fault.NO_OFFERING)
+    world.cycle()
+    made = [record.vm_type for record in world.store.select() if record.server_id]
+    assert len(made) == 2 and len(set(made)) == 1
+
+
+def test_servers_are_looked_after_while_the_cloud_does_not_tell_what_it_has():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.cloud.faults.next(Call.CATALOGUE, Fault.UNREACHABLE, times=2)
+    world.wait_for_jobs(2)
+    world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
+    assert "what the cloud has is not known" in world.report().line
+
+
+def test_a_task_whose_thread_cannot_be_started_does_not_block_the_endpoint(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    worker = EndpointWorker("e", FakeEndpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert isinstance(look(worker), Unreachable)
+    assert look(worker) == ()
+
+
+def test_a_look_that_fails_is_no_break_in_watching_and_a_long_silence_is():
     memory, now = ListingMemory(), START
     seen = Observation((), Limits(), {})
     for _ in range(20):
         memory.see(seen, False, (), now)
-        memory.see(StillLooking("slow"), False, (), now + timedelta(minutes=1))
+        memory.see(Unreachable("slow"), False, (), now + timedelta(minutes=1))
         now += timedelta(minutes=2)
     assert memory.since == START
-    memory.see(StillLooking("hangs"), False, (), now + timedelta(minutes=10))
+    memory.see(Unreachable("hangs"), False, (), now + LONGEST_SILENCE)
     assert memory.since is None
     memory.see(seen, False, (), now + timedelta(minutes=11))
     assert memory.since == now + timedelta(minutes=11)
+
+
+def test_where_every_other_look_fails_a_vm_that_never_speaks_is_ended_in_time():
+    """As at a cloud where one delete hangs in every cycle, and keeps the next look away."""
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle()
+    world.wait_for_jobs(0)
+    for _ in range(world.policy.registration_timeout // timedelta(minutes=1)):
+        world.cloud.faults.next(Call.LIST, Fault.UNREACHABLE)
+        world.cycle(30)
+        world.cycle(30)
+    world.cycle(60)
+    world.cycle()
+    assert world.the_vm().outcome is Outcome.NEVER_REPORTED
+
+
+def test_the_longest_pause_that_a_cloud_is_given_is_no_break_in_watching():
+    assert timedelta(seconds=LONGEST_PAUSE) + timedelta(minutes=2) < LONGEST_SILENCE
 
 
 def test_what_was_resolved_is_recorded_even_if_nobody_knows_whether_the_vm_was_made():
