@@ -267,6 +267,8 @@ def changed(command, *words: str) -> dict[str, str]:
 def test_of_several_vm_types_none_is_changed_unless_it_is_said_which(dirac, command):
     command(*REGISTER)
     assert changed(command, "--flavor", "name:m1.nano") == {f"{CE}/Queues/vm-1core/Flavor": "name:m1.nano"}
+    assert changed(command, "--max-vms", "5") == {f"{CE}/MaxVMs": "5"}
+    assert changed(command, "--max-vms", "") == {f"{CE}/MaxVMs": ""}
     assert set(changed(command, "--queue", "el9-1core", "--flavor", f"name:{FLAVOR}")) > {
         f"{CE}/Queues/el9-1core/Image"
     }
@@ -439,6 +441,17 @@ def test_on_a_terminal_every_value_is_asked_for_and_suggested(dirac, environment
     assert "Written to the CS." in seen
     assert (served(f"{CE}/VO"), served(f"{CE}/MaxVMs")) == ("belle, t2k.org", "5")
     assert served(f"{CE}/Queues/vm-1core/Flavor") == f"name:{FLAVOR}"
+
+
+def test_on_a_terminal_without_the_cloud_every_name_is_taken_as_it_is_told(dirac, environment):
+    answers = ["", "", "1", "name:el9", "cores>=1", "name:inside", "", "7", "", "", "", "y"]
+    code, seen = converse([COMMAND, "register", SITE, "--offline"], environment(), answers)
+    assert code == 0, seen
+    assert (served(f"{CE}/Networks"), served(f"{CE}/MaxVMs")) == ("name:inside", "7")
+    answers = ["", "", "", "", "", "none", "none", "", "", "", "y"]
+    code, seen = converse([COMMAND, "register", SITE, "--offline"], environment(), answers)
+    assert code == 0, seen
+    assert (served(f"{CE}/Networks"), served(f"{CE}/MaxVMs")) == (None, None)
 
 
 def test_whoever_does_not_confirm_changes_nothing(dirac, environment):

@@ -314,6 +314,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
         max_cores=config.max_cores,
         fills_cores=config.fills_cores,
         unusable=offering.problem or demand.unanswered.get(key, ""),
+        matches_known=flavor is not None and key not in demand.unanswered,
     )
 
 

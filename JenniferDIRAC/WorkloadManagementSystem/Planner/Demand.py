@@ -70,10 +70,15 @@ def jobs_left(
 
 
 def covers(vm: VirtualMachine, queue: TaskQueue, vm_types: Mapping[VMTypeKey, VMType]) -> int:
-    """How many jobs of the queue this VM would run at once."""
-    if vm.vo != queue.vo or vm.vm_type not in queue.matches or vm.vm_type not in vm_types:
+    """How many jobs of the queue this VM would run at once.
+
+    While it is not known what its VM type matches, it may match every queue of its VO: were it no supply then, a
+    Matcher that does not answer for a moment would double it elsewhere.
+    """
+    vm_type = vm_types.get(vm.vm_type)
+    if vm_type is None or vm.vo != queue.vo or (vm_type.matches_known and vm_type.key not in queue.matches):
         return 0
-    return vm_types[vm.vm_type].jobs_at_once(queue.processors)
+    return vm_type.jobs_at_once(queue.processors, vm.cores)
 
 
 def _waste(vm: VirtualMachine, queue: TaskQueue, left: int, vm_types: Mapping[VMTypeKey, VMType]) -> int:

@@ -126,6 +126,7 @@ class VMType:
     ``fills_cores`` is true when one VM runs several jobs at once (inner CE Pool); else it runs one at a time.
     ``unusable`` is "" or the reason why none can be started (its image or flavor does not exist …).
     ``cores`` are those of the flavor, ``slots`` those that its pilot offers to jobs (0: all of them).
+    ``matches_known`` is false when the Matcher gave no answer for it, or could not be told its size.
     """
 
     key: VMTypeKey
@@ -137,10 +138,14 @@ class VMType:
     fills_cores: bool = False
     unusable: str = ""
     slots: int = 0
+    matches_known: bool = True
 
-    def jobs_at_once(self, processors: int) -> int:
-        """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any)."""
-        offered = self.slots or self.cores
+    def jobs_at_once(self, processors: int, cores: int = 0) -> int:
+        """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any).
+
+        ``cores``: those of a VM that was made when the flavor was another, or is known while the flavor is not.
+        """
+        offered = self.slots or cores or self.cores
         if processors > offered:
             return 0
         return offered // processors if self.fills_cores else 1

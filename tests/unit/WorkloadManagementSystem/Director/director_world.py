@@ -32,13 +32,16 @@ class MemoryDirac:
         self.ends: dict[str, tuple[str, str]] = {}
         self.unusable: dict = {}
         self.away: set[str] = set()
+        self.unanswered_sites: set[str] = set()
         self.without_credential: set[str] = set()
         self.refusal = ""
 
     def task_queues(self, parameters):
         if "Matcher" in self.away:
             return Demand((), dict.fromkeys(parameters, "the Matcher: connection refused"))
-        return Demand(tuple(self.queues))
+        unanswered = {key: "the Matcher: lost connection" for key in parameters if key.site in self.unanswered_sites}
+        queues = (replace(queue, matches=queue.matches - unanswered.keys()) for queue in self.queues)
+        return Demand(tuple(queue for queue in queues if queue.matches), unanswered)
 
     def pilot_credential(self, vo):
         if vo in self.without_credential:

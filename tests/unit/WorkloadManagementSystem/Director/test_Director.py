@@ -322,6 +322,30 @@ def test_while_the_matcher_is_away_nothing_starts_and_running_vms_are_looked_aft
     assert len(world.cloud.list_servers()) == 2
 
 
+def test_a_matcher_that_answers_for_one_site_only_gets_no_vm_doubled_there():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.wait_for_jobs(1)
+    world.cycle()
+    world.dirac.unanswered_sites = {world.the_vm().vm_type.site}
+    world.cycle()
+    assert len(world.store.select()) == 1
+
+
+def test_a_cloud_that_does_not_tell_its_flavors_gets_no_vm_doubled_elsewhere():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.wait_for_jobs(1)
+    world.cycle()
+    site = world.the_vm().vm_type.site
+    (cloud,) = (cloud for key, cloud in world.clouds.items() if key.site == site)
+    cloud.faults.next(Call.CATALOGUE, Fault.UNREACHABLE)
+    world.dirac.queues = [
+        replace(queue, matches=frozenset(key for key in queue.matches if key.site != site))
+        for queue in world.dirac.queues
+    ]
+    world.cycle()
+    assert len(world.store.select()) == 1
+
+
 def test_pilots_are_registered_as_soon_as_pilotmanager_is_back():
     world = World()
     world.dirac.away.add("PilotManager")

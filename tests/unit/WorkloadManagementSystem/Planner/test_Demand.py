@@ -66,6 +66,14 @@ def test_a_vm_that_the_queue_does_not_match_is_no_supply():
     assert left([task_queue(matches={key(NAPOLI)})], vm()) == {1: 1}
 
 
+def test_a_vm_whose_matches_are_not_known_is_supply_for_every_queue_of_its_vo_that_its_own_cores_can_take():
+    unknown = vm_type(cores=1, matches_known=False)
+    elsewhere = {"matches": {key(NAPOLI)}}
+    queues = each_once([task_queue(1, processors=8, **elsewhere), task_queue(2, vo="t2k.org", **elsewhere)])
+    assert jobs_left(queues, [vm(cores=8)], {unknown.key: unknown}) == {1: 0, 2: 1}
+    assert jobs_left(queues, [vm(cores=4)], {unknown.key: unknown}) == {1: 1, 2: 1}
+
+
 def test_a_vm_too_small_for_the_jobs_is_no_supply():
     assert left([task_queue(processors=2)], vm()) == {1: 1}
 
