@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, variance
 
 from openstack.connection import Connection
 
@@ -28,20 +29,40 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant: ``fresh`` ones begin their lives anew in each round, the others live through all of them."""
+    """A contestant: ``fresh`` ones begin their lives anew in each round, the others live through all of them.
+
+    ``turns``: in each round; more for those that are to be told apart by less than one measurement scatters.
+    """
 
     name: str
     module: str
     python: Path
     fresh: bool = False
+    turns: int = 1
 
 
-BARE = Entry("floor", "floor", Path(sys.executable))
+BARE = Entry("floor", "floor", Path(sys.executable), turns=2)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of two times: the ratio of their geometric means, and two standard errors to each side of it."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, mine: Iterable[float], least: Iterable[float]) -> Ratio:
+        sides = [[math.log(seconds) for seconds in side] for side in (mine, least)]
+        difference = fmean(sides[0]) - fmean(sides[1])
+        error = 2 * math.sqrt(sum(variance(side) / len(side) for side in sides if len(side) > 1))
+        return cls(*(math.exp(difference + shift) for shift in (0, -error, error)))
 
 
 @dataclass
 class Times:
-    """Of one contestant, in seconds, round by round; requests of the last round, logins of all its life.
+    """Of one contestant, in seconds, turn by turn; requests of the last turn, logins of all its life.
 
     ``bare_look`` is the floor's look at this contestant's servers.
     """
@@ -55,10 +76,9 @@ class Times:
     requests: dict[str, dict[str, int]] = field(default_factory=dict)
     logins: int = 0
 
-    def slower(self, floor: Times, phase: str) -> list[float]:
-        """How many times the floor's time it took, round by round."""
-        bare = self.bare_look if phase == "look" else getattr(floor, phase)
-        return [mine / least for mine, least in zip(getattr(self, phase), bare, strict=True)]
+    def slower(self, floor: Times, phase: str) -> Ratio:
+        """How many times the floor's time it took."""
+        return Ratio.of(getattr(self, phase), self.bare_look if phase == "look" else getattr(floor, phase))
 
 
 def race(
@@ -82,6 +102,7 @@ def race(
         user_data_bytes=12000,
     )
     times = {entry.name: Times() for entry in entries}
+    most = max(entry.turns for entry in entries)
 
     def begin(entry: Entry, task: Task = task) -> Child:
         return Child(entry.name, entry.module, entry.python, asdict(task))
@@ -92,11 +113,12 @@ def race(
         say("a small round first that does not count: Nova's own caches fill")
         _run(bare, bare, Times(), referee, connections, new=True)
         for round in range(rounds):
-            for entry in entries[:: -1 if round % 2 else 1]:
+            turns = [entry for turn in range(most) for entry in entries if turn < entry.turns]
+            for entry in turns[:: -1 if round % 2 else 1]:
                 last = times[entry.name]
                 with ExitStack() as life:
                     contestant = living.get(entry) or life.enter_context(begin(entry))
-                    _run(contestant, bare, last, referee, servers, new=entry.fresh or round == 0)
+                    _run(contestant, bare, last, referee, servers, new=entry.fresh or not last.create)
                 say(
                     f"round {round + 1} of {rounds}: {entry.name}: {servers} created in {last.create[-1]:.1f} s (ACTIVE"
                     f" {last.active[-1]:.0f} s), listed in {last.look[-1]:.2f} s, deleted in {last.delete[-1]:.1f} s"
