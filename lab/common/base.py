@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, TextIO
@@ -37,7 +38,7 @@ def tail(log: Path, lines: int = 20) -> str:
         return ""
 
 
-class BaseLab:
+class BaseLab(ABC):
     """A lab below one directory.
 
     :param root: everything it writes. ``up`` empties it, and refuses a directory that is neither empty nor a lab's
@@ -61,6 +62,10 @@ class BaseLab:
 
     def status(self) -> list[Process]:
         return self.processes.recorded()
+
+    @abstractmethod
+    def virtual_machines(self) -> list[str]:
+        """The guests that run, one text each."""
 
     def require_down(self) -> None:
         """:raises LabError: processes of this lab run"""
