@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from JenniferDIRAC.Resources.Cloud.CloudsFile import config_places
+from JenniferDIRAC.Resources.Cloud.CloudsFile import BrokenFile, config_places, read_file
 
 
 @dataclass(frozen=True)
@@ -55,16 +53,17 @@ def read_clouds_entries() -> CloudsEntries:
 def _read(path: Path) -> tuple[str, Mapping[str, Any] | None]:
     """A file's state in words, and its clouds if it can be used."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_file(path)
     except FileNotFoundError:
         return "not there", None
-    except (OSError, UnicodeDecodeError) as error:
-        return f"cannot be read: {getattr(error, 'strerror', '') or 'not a text'}", None
-    except yaml.YAMLError as error:
-        # PyYAML's own text quotes the line, which may hold a secret.
-        mark = getattr(error, "problem_mark", None)
-        return f"no valid YAML{f' (line {mark.line + 1})' if mark else ''}", None
-    except ValueError:  # such as an unquoted 2024-13-45, which YAML takes for a day
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", None
+    except BrokenFile as error:
+        if not error.is_text:
+            return "cannot be read: not a text", None
+        if error.line:
+            return f"no valid YAML (line {error.line})", None
+        # such as an unquoted 2024-13-45, which YAML takes for a day
         return "cannot be read: a value is not what it looks like, put it into quotes", None
     clouds = content.get("clouds") if isinstance(content, Mapping) else None
     return ("", clouds) if isinstance(clouds, Mapping) else ("has no mapping 'clouds'", None)

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from keystoneauth1 import exceptions as keystone
@@ -64,6 +65,34 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[str, ...]]:
     return region, secrets
 
 
+class BrokenFile(Exception):
+    """What is wrong with a file, without a word of it: PyYAML quotes what it stumbles over, such as a password that
+    begins with * or !. ``line`` 0: not known; ``is_text``: it is in UTF-8 at least."""
+
+    def __init__(self, words: str, line: int = 0, is_text: bool = True):
+        super().__init__(words)
+        self.line = line
+        self.is_text = is_text
+
+
+def read_file(file: Path) -> Any:
+    """The content of a clouds.yaml or of one of its other forms.
+
+    :raises OSError: it is not there, or may not be read
+    :raises BrokenFile: it is no YAML or JSON
+    """
+    text = file.read_bytes()
+    try:
+        return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text.decode())
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        where = f" in line {line}" if line else ""
+        raise BrokenFile(f"is no YAML{where}; a value with special characters needs quotes", line) from None
+    except (ValueError, yaml.YAMLError) as error:
+        is_text = not isinstance(error, UnicodeDecodeError)
+        raise BrokenFile(f"cannot be read: {type(error).__name__}", is_text=is_text) from None
+
+
 def config_places() -> list[Path]:
     """Where openstacksdk looks for a clouds.yaml, in its order; the first that can be read counts."""
     return _places("OS_CLIENT_CONFIG_FILE", loader.CONFIG_FILES)
@@ -88,26 +117,15 @@ def _check_files(name: str) -> list[str]:
     for places in (config_places(), _secure_places()):
         for file in places:
             try:
-                _parse(name, file)
+                read_file(file)
                 break
+            except BrokenFile as error:
+                raise Rejected(f"{name}: {file} {error}") from None
             except FileNotFoundError:
                 continue
             except OSError as error:
                 unreadable.append(f"{file} ({error.strerror})")
     return unreadable
-
-
-def _parse(name: str, file: Path) -> None:
-    """:raises Rejected: it is broken"""
-    text = file.read_bytes()
-    try:
-        json.loads(text) if file.suffix == ".json" else yaml.safe_load(text.decode())
-    except yaml.MarkedYAMLError as error:
-        # no word of PyYAML's own: it quotes what it stumbles over, such as a password that begins with * or !
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise Rejected(f"{name}: {file} is no YAML{line}; a value with special characters needs quotes") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise Rejected(f"{name}: {file} cannot be read: {type(error).__name__}") from None
 
 
 def _no_entry(where: str, cloud: str, files: Iterable[str], unreadable: Iterable[str], entries: Iterable[str]) -> str:

@@ -249,8 +249,9 @@ def register(
     from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import RegistrarError, SiteRegistrar
     from JenniferDIRAC.Resources.Cloud.CloudsEntries import read_clouds_entries
     from JenniferDIRAC.WorkloadManagementSystem.CLI import Register
+    from JenniferDIRAC.WorkloadManagementSystem.CLI.RegisterOptions import NotRegistered, Wanted
 
-    wanted = Register.Wanted(
+    wanted = Wanted(
         site=site,
         ce=ce,
         cloud=cloud,
@@ -279,7 +280,7 @@ def register(
         raise _refused(error, EXIT_UNREACHABLE) from None
     try:
         done = Register.run(wanted, registrar, read_clouds_entries(), asking, None if as_json else console)
-    except Register.NotRegistered as error:
+    except NotRegistered as error:
         raise _refused(error, 2 if error.usage else EXIT_REFUSED) from None
     except RegistrarError as error:
         raise _refused(error) from None
