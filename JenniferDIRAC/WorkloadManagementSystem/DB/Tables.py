@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -65,6 +65,8 @@ _TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate":
 _Key = String(128)
 _Reason = CutText(4096)
 _Name = CutText(1024)  # of any origin, and only ever shown
+# For a column that comes later than its table: what the rows have that are there. An expression, which MySQL wants.
+_EMPTY = text("('')")
 
 
 class Base(DeclarativeBase):
@@ -108,8 +110,8 @@ class VM(Base):
     server_id: Mapped[str] = mapped_column(String(255), default="")
     image: Mapped[str] = mapped_column(_Name, default="")
     flavor: Mapped[str] = mapped_column(_Name, default="")
-    networks: Mapped[str] = mapped_column(_Name, default="")
-    zone: Mapped[str] = mapped_column(_Name, default="")
+    networks: Mapped[str] = mapped_column(_Name, default="", server_default=_EMPTY)
+    zone: Mapped[str] = mapped_column(_Name, default="", server_default=_EMPTY)
     jobs: Mapped[int] = mapped_column(default=0)
     said_code: Mapped[int | None]
     said_reason: Mapped[str] = mapped_column(_Reason, default="")

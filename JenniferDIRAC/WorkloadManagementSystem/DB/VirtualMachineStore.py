@@ -16,10 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack, cast
 
 import tenacity
-from sqlalchemy import CursorResult, Engine, Update, delete, func, inspect, select, update
+from sqlalchemy import Column, CursorResult, Engine, Table, Update, delete, func, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateColumn
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Base, Cycle, History, Installation
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
@@ -88,7 +89,7 @@ class VirtualMachineStore:
     """VM records over any SQLAlchemy engine; safe to use from several threads and processes at once."""
 
     def __init__(self, engine: Engine):
-        """Make the tables that are missing.
+        """Make the tables that are missing, and the columns that an older version's tables lack.
 
         :raises StoreUnavailable: the database does not answer
         """
@@ -100,6 +101,7 @@ class VirtualMachineStore:
                 except DBAPIError:
                     if not inspect(engine).has_table(table.name):
                         raise  # else: another process made it in the same moment
+                _add_missing_columns(engine, table)
 
     def installation(self) -> str:
         """This installation's UUID, 32 hexadecimal digits: made by whoever asks first, and the same ever after."""
@@ -329,3 +331,19 @@ def _report(row: Cycle) -> CycleReport:
         for unmet in row.unmet
     )
     return CycleReport(**values)
+
+
+def _add_missing_columns(engine: Engine, table: Table) -> None:
+    for column in _missing_columns(engine, table):
+        statement = f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(statement))
+        except DBAPIError:
+            if column in _missing_columns(engine, table):
+                raise  # else: another process added it in the same moment
+
+
+def _missing_columns(engine: Engine, table: Table) -> list[Column]:
+    there = {column["name"] for column in inspect(engine).get_columns(table.name)}
+    return [column for column in table.columns if column.name not in there]

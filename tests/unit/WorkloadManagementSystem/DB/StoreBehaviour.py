@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from threading import Barrier
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
@@ -70,6 +70,22 @@ class StoreBehaviour:
     @pytest.fixture
     def store(self, new_store):
         return new_store()
+
+    # The tables
+
+    def test_a_table_of_an_older_version_gets_what_it_lacks_and_loses_nothing(self, new_store):
+        store = new_store()
+        old = planned(store)
+        with store._engine.begin() as connection:
+            for column in ("networks", "zone"):
+                connection.execute(text(f"ALTER TABLE VirtualMachines DROP COLUMN {column}"))
+        newer = new_store()
+        new = planned(newer, at=NOW + MINUTE)
+        newer.note(new, zone="nova")
+        assert {record.vm_id: (record.networks, record.zone) for record in newer.live()} == {
+            old: ("", ""),
+            new: ("", "nova"),
+        }
 
     # The installation
 
