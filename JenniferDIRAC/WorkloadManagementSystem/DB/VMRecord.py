@@ -33,7 +33,7 @@ class VMRecord:
     """All we know of one VM, except its console.
 
     ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the last
-    joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words, and not to be trusted.
+    joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
     """
 
     vm_id: str
