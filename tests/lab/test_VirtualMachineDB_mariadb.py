@@ -188,11 +188,6 @@ class TestStoreOnMariaDB(StoreBehaviour):
             assert not any(form in said for form in (PASSWORD, quote_plus(PASSWORD)))
         assert not any(form in caplog.text for form in (PASSWORD, quote_plus(PASSWORD)))
 
-    def test_a_missing_option_is_named_with_its_place(self, configure):
-        configure()
-        with pytest.raises(StoreUnavailable, match=r"DBName.*/Systems/WorkloadManagement/Databases/VirtualMachineDB"):
-            VirtualMachineDB()
-
 
 @contextmanager
 def stopped(mariadb):

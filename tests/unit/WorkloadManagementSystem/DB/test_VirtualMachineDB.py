@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
@@ -49,3 +50,10 @@ class TestStoreOnSQLite(StoreBehaviour):
     def test_a_store_whose_database_cannot_be_opened_is_not_made(self, tmp_path):
         with pytest.raises(StoreUnavailable, match="unable to open"):
             VirtualMachineStore(create_engine(f"sqlite:///{tmp_path}/nowhere/vm.db"))
+
+
+def test_a_missing_option_is_named_with_its_place(cs):
+    options = {"Host": "127.0.0.1", "Port": 3306, "User": "Dirac", "Password": "secret"}
+    cs({"Systems": {"WorkloadManagement": {"Databases": {"VirtualMachineDB": options}}}})
+    with pytest.raises(StoreUnavailable, match=r"DBName.*/Systems/WorkloadManagement/Databases/VirtualMachineDB"):
+        VirtualMachineDB()
