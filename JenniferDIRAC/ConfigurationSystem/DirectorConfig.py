@@ -10,7 +10,14 @@ from DIRAC.ConfigurationSystem.Client import PathFinder
 from pydantic import BeforeValidator, Field
 
 from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
-from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, Names, Positive, StrictModel
+from JenniferDIRAC.ConfigurationSystem.StrictModel import (
+    ConfigError,
+    ConfigProblem,
+    Names,
+    Percent,
+    Positive,
+    StrictModel,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
 
 AGENT_NAME = "WorkloadManagement/CloudDirector"
@@ -113,6 +120,85 @@ class DirectorConfig(StrictModel):
         alias="SuspectTimeout",
         description="a list that lacks more than half of an endpoint's servers for longer is believed. Most servers "
         "of a cloud are seldom gone at once, and a cloud's operators take a while to mend its database",
+    )
+    idle_timeout: Seconds = Field(
+        _POLICY.idle_timeout,
+        alias="IdleTimeout",
+        description="a pilot at work that never got a job for so long: its VM is ended. A pilot asks for jobs every "
+        "two minutes and a few times only; several cores wait for a job no longer than one",
+    )
+    heartbeat_timeout: Seconds = Field(
+        _POLICY.heartbeat_timeout,
+        alias="HeartbeatTimeout",
+        description="silence of a VM that sends heartbeats until it is lost. A reboot of the gateway takes a few "
+        "minutes",
+    )
+    drain_timeout: Seconds = Field(
+        _POLICY.drain_timeout,
+        alias="DrainTimeout",
+        description="how long a draining VM may finish its work, and so long before MaxLifetime it is drained. Jobs "
+        "of a day are usual",
+    )
+    delete_timeout: Seconds = Field(
+        _POLICY.delete_timeout,
+        alias="DeleteTimeout",
+        description="a server that is still listed so long after its delete is told of, and asked for less often. "
+        "Clouds delete within minutes",
+    )
+    no_room_ttl: Seconds = Field(
+        _POLICY.no_room_ttl,
+        alias="NoRoomPause",
+        description="pause of a VM type for which a cloud had no room; doubles each time in a row. A batch of jobs "
+        "seldom ends within less",
+    )
+    no_room_ttl_max: Seconds = Field(
+        _POLICY.no_room_ttl_max,
+        alias="NoRoomPauseMax",
+        description="the longest such pause: room that comes free is found within it",
+    )
+    lend_after: Seconds = Field(
+        _POLICY.lend_after,
+        alias="LendAfter",
+        description="room that the VOs of other installations leave unused for so long is lent. Several of their "
+        "cycles",
+    )
+    health_window: Positive = Field(
+        _POLICY.health_window,
+        alias="HealthWindow",
+        description="so many boots of a VM type measure its boot success",
+    )
+    slow_start: Seconds = Field(
+        _POLICY.slow_start,
+        alias="SlowStart",
+        description="create to first word; a VM that takes longer is unready. Real clouds need up to ten minutes",
+    )
+    max_unready_percent: Percent = Field(
+        _POLICY.max_unready_percent,
+        alias="MaxUnreadyPercent",
+        description="per endpoint: with more unready VMs than that, and more than three, nothing is started",
+    )
+    gc_min_age: Seconds = Field(
+        _POLICY.gc_min_age,
+        alias="CollectAfter",
+        description="age of a server that no record knows before it is deleted. Records are made before servers, so "
+        "only a lost database leaves such",
+    )
+    max_collects_per_cycle: Positive = Field(
+        _POLICY.max_collects_per_cycle,
+        alias="MaxCollectsPerCycle",
+        description="per endpoint: what one wrong cycle can do",
+    )
+    drift_percent: Percent = Field(
+        _POLICY.drift_percent,
+        alias="DriftPercent",
+        description="per endpoint: so many of its VMs, at least one, are drained at a time because they run an old "
+        "image",
+    )
+    max_kill_percent: Percent = Field(
+        _POLICY.max_kill_percent,
+        alias="MaxKillPercent",
+        description="per endpoint: so many of the VMs that show life, at least one, are ended by time-outs in a "
+        "cycle; limits what one wrong clock can do",
     )
 
     @property

@@ -96,13 +96,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_AT_MOST else f"{text[:_SHOWN_AT_MOST]}…"
 
 
-def whole_number(minimum: int) -> BeforeValidator:
+def whole_number(minimum: int, maximum: int | None = None) -> BeforeValidator:
     """A validator for a CS option that is a whole number."""
+    wanted = f"a whole number, at least {minimum}" + ("" if maximum is None else f", at most {maximum}")
 
     def parse(value: Any) -> int:
         text = str(value).strip()
         if not (text.isascii() and text.isdecimal()) or int(text) < minimum:
-            raise ValueError(f"a whole number, at least {minimum}")
+            raise ValueError(wanted)
+        if maximum is not None and int(text) > maximum:
+            raise ValueError(wanted)
         return int(text)
 
     return BeforeValidator(parse)
@@ -147,6 +150,7 @@ def _parse_absolute_path(value: Any) -> Path:
 
 Count = Annotated[int, whole_number(0)]
 Positive = Annotated[int, whole_number(1)]
+Percent = Annotated[int, whole_number(1, 100)]
 # The validator stands outside the union, so that a wrong value is one problem and not one per member.
 OptionalCount = Annotated[int | None, whole_number(0)]
 OptionalPositive = Annotated[int | None, whole_number(1)]

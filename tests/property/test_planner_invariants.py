@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, TRANSITIONS, is_suspect, watches
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Bounds,
     CloudUse,
     Delete,
     Endpoint,
@@ -59,7 +60,8 @@ def vm_types(draw, key, cores):
     vos = draw(st.sampled_from((frozenset(), frozenset(), frozenset(VOS), frozenset(VOS[:1]))))
     fills = cores is sizes and draw(st.booleans())
     slots = draw(st.sampled_from((0, 0, 1, size))) if cores is sizes else 0
-    return VMType(key, size, 1000 * size, vos, draw(caps), draw(caps.map(_doubled)), fills, slots=slots)
+    bounds = Bounds(draw(caps), draw(caps.map(_doubled)))
+    return VMType(key, size, 1000 * size, vos, bounds, fills, slots=slots)
 
 
 def _doubled(number):
@@ -119,8 +121,7 @@ def endpoints(draw, where, vms, cores):
     return Endpoint(
         key=where,
         vm_types=tuple(draw(vm_types(key, cores)) for key in KEYS if key.endpoint == where),
-        max_vms=draw(caps.map(_doubled)),
-        max_cores=draw(caps.map(_doubled).map(_doubled)),
+        bounds=Bounds(draw(caps.map(_doubled)), draw(caps.map(_doubled).map(_doubled))),
         unusable=draw(st.sampled_from(("",) * 5 + ("banned",))),
         servers=draw(st.sampled_from((tuple(listed),) * 5 + (None,))),
         cloud=draw(st.none() | quota),

@@ -24,6 +24,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Bounds,
     CloudUse,
     Endpoint,
     EndpointKey,
@@ -275,8 +276,7 @@ class Observer:
                 _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings, demand)
                 for vm_type in config.vm_types
             ),
-            max_vms=config.max_vms,
-            max_cores=config.max_cores,
+            bounds=Bounds(config.max_vms, config.max_cores),
             unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
             servers=_ours(listed, installation) if listed else None,
             suspect_since=memory.suspect_since,
@@ -310,8 +310,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
         slots=config.number_of_processors,
         ram_mib=flavor.ram_mib if flavor else config.max_ram,
         vos=config.vos,
-        max_vms=config.max_vms,
-        max_cores=config.max_cores,
+        bounds=Bounds(config.max_vms, config.max_cores),
         fills_cores=config.fills_cores,
         unusable=offering.problem or demand.unanswered.get(key, ""),
         matches_known=flavor is not None and key not in demand.unanswered,

@@ -114,10 +114,10 @@ class Ledger:
         for scope in scopes(key, vo):
             yield from self._backoff(scope)
         cores, ram = vm_type.cores, vm_type.ram_mib
-        yield from _full(Limit.ENDPOINT_MAX_VMS, where, endpoint.max_vms, self.vms[where], 1)
-        yield from _full(Limit.ENDPOINT_MAX_CORES, where, endpoint.max_cores, self.cores[where], cores)
-        yield from _full(Limit.VM_TYPE_MAX_VMS, key, vm_type.max_vms, self.vms[key], 1)
-        yield from _full(Limit.VM_TYPE_MAX_CORES, key, vm_type.max_cores, self.cores[key], cores)
+        yield from _full(Limit.ENDPOINT_MAX_VMS, where, endpoint.bounds.max_vms, self.vms[where], 1)
+        yield from _full(Limit.ENDPOINT_MAX_CORES, where, endpoint.bounds.max_cores, self.cores[where], cores)
+        yield from _full(Limit.VM_TYPE_MAX_VMS, key, vm_type.bounds.max_vms, self.vms[key], 1)
+        yield from _full(Limit.VM_TYPE_MAX_CORES, key, vm_type.bounds.max_cores, self.cores[key], cores)
         if (cloud := endpoint.cloud) is not None:
             instances = cloud.used_instances + self.pending_vms[where]
             yield from _full(Limit.CLOUD_INSTANCES, where, cloud.max_instances, instances, 1)
@@ -144,7 +144,7 @@ class Ledger:
 
     def free_cores(self, endpoint: Endpoint) -> float:
         """Cores that limit and quota leave; infinite without either."""
-        free = math.inf if endpoint.max_cores is None else endpoint.max_cores - self.cores[endpoint.key]
+        free = math.inf if endpoint.bounds.max_cores is None else endpoint.bounds.max_cores - self.cores[endpoint.key]
         cloud = endpoint.cloud
         if cloud is None or cloud.max_cores is None:
             return free

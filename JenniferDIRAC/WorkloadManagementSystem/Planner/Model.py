@@ -6,6 +6,7 @@ Times are timezone-aware UTC, cores are whole cores, RAM is in MiB.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -62,19 +63,31 @@ class PilotState(str, Enum):
 class Limit(str, Enum):
     """What stopped a unit of demand; one of these is named for every core that is wanted and not started."""
 
+    PAUSED = "Paused"  # an operator's lever stops creation everywhere
+    DRAINED = "Drained"  # an operator's lever drains the site, endpoint, VM type or VO
     NO_MATCHING_VM_TYPE = "NoMatchingVMType"
     VO_NOT_SERVED = "VONotServed"  # the director does not serve the VO, or has no pilot credential for it
     VM_TYPE_UNUSABLE = "VMTypeUnusable"  # its image or flavor is not to be had
     ENDPOINT_UNUSABLE = "EndpointUnusable"  # site mask, resource status, broken configuration, cloud not answering
     BACKOFF = "Backoff"
+    NO_ROOM = "NoRoom"  # the cloud had no room for this VM type a short while ago
+    UNREADY = "TooManyUnready"  # the brake: too many of the endpoint's VMs do not come up
+    SHARE = "Share"  # the room is left to a VO of another installation that is below its share
     ENDPOINT_MAX_VMS = "MaxVMs"
     ENDPOINT_MAX_CORES = "MaxCores"
     VM_TYPE_MAX_VMS = "VMTypeMaxVMs"
     VM_TYPE_MAX_CORES = "VMTypeMaxCores"
+    VO_MAX_VMS = "VOMaxVMs"  # of the VO everywhere, or at this endpoint
+    VO_MAX_CORES = "VOMaxCores"
+    DOMAIN_MAX_VMS = "QuotaDomainMaxVMs"
+    DOMAIN_MAX_CORES = "QuotaDomainMaxCores"
+    SOFT_MAX_VMS = "SoftMaxVMs"  # beyond it one VM at a time is started
+    SOFT_MAX_CORES = "SoftMaxCores"
     CLOUD_INSTANCES = "CloudQuotaInstances"
     CLOUD_CORES = "CloudQuotaCores"
     CLOUD_RAM = "CloudQuotaRAM"
     MAX_BOOTING = "MaxBooting"
+    MAX_STARTING_CORES = "MaxStartingCores"
     MAX_CREATES_PER_CYCLE = "MaxCreatesPerCycle"
 
 
@@ -120,25 +133,40 @@ class TaskQueue:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """A pair of limits, soft and hard, in VMs and in cores; None: no such limit.
+
+    A hard limit is never exceeded, intents included. At a soft limit or beyond it one VM at a time is started: the next
+    one waits until no VM of that place is starting.
+    """
+
+    max_vms: int | None = None
+    max_cores: int | None = None
+    soft_max_vms: int | None = None
+    soft_max_cores: int | None = None
+
+
+@dataclass(frozen=True)
 class VMType:
-    """What can be booted at an endpoint. ``vos`` empty means every VO. ``max_*`` None means no limit of its own.
+    """What can be booted at an endpoint. ``vos`` empty means every VO.
 
     ``fills_cores`` is true when one VM runs several jobs at once (inner CE Pool); else it runs one at a time.
     ``unusable`` is "" or the reason why none can be started (its image or flavor does not exist …).
     ``cores`` are those of the flavor, ``slots`` those that its pilot offers to jobs (0: all of them).
     ``matches_known`` is false when the Matcher gave no answer for it, or could not be told its size.
+    ``drain`` is "" or why nothing is started and its VMs take no new payload (an operator's lever).
     """
 
     key: VMTypeKey
     cores: int
     ram_mib: int = 0
     vos: frozenset[str] = frozenset()
-    max_vms: int | None = None
-    max_cores: int | None = None
+    bounds: Bounds = Bounds()
     fills_cores: bool = False
     unusable: str = ""
     slots: int = 0
     matches_known: bool = True
+    drain: str = ""
 
     def jobs_at_once(self, processors: int, cores: int = 0) -> int:
         """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any).
@@ -162,6 +190,23 @@ class ServerView:
 
 
 @dataclass(frozen=True)
+class UnknownServer:
+    """One of this installation's servers, by name and metadata, that no record knows.
+
+    ``seen`` counts the complete listings in a row, this one included, that held it. ``created_at`` is the cloud's word,
+    None when it does not tell. ``pilot`` is what DIRAC knows of the pilot that a VM of this id would have.
+    """
+
+    id: str
+    vm: str
+    vo: str
+    cores: int
+    seen: int
+    created_at: datetime | None = None
+    pilot: PilotState = PilotState.UNKNOWN
+
+
+@dataclass(frozen=True)
 class CloudUse:
     """Quota and use of a project, by us and by others; None means no limit. Taken with the listing."""
 
@@ -181,17 +226,37 @@ class Endpoint:
     off: then no record of this endpoint changes. ``cloud`` is None when the limits are unknown. ``suspect_since`` is
     since when its complete listings are suspect (``Lifecycle.is_suspect``) without a break, None when this one is not.
     ``watching_since`` is since when its listings came without a break; time-outs there count from that too.
+
+    ``bounds`` are the endpoint's own limits, ``vo_bounds`` those of a VO there. ``priority``: endpoints of a higher one
+    are filled first. ``domain``: endpoints that name the same one share one quota ("": it has its own).
+    ``max_starting_cores`` limits the cores of VMs that have not shown life yet.
+
+    ``shares`` weigh the VOs (empty: all alike; a VO that is not in it uses only what is lent). ``others`` are the cores
+    in use there per VO by other installations' servers. ``lendable_since`` is since when there was room and no other
+    installation started anything, without a break; None when it is not so now.
+
+    ``probes``: so many VMs per VO are kept on their way or waiting for work without known demand (vacuum mode).
+    ``unknown``: our servers that no record knows. ``drain``: as of a VM type.
     """
 
     key: EndpointKey
     vm_types: tuple[VMType, ...] = ()
-    max_vms: int | None = None
-    max_cores: int | None = None
+    bounds: Bounds = Bounds()
     unusable: str = ""
     servers: tuple[ServerView, ...] | None = None
     cloud: CloudUse | None = None
     suspect_since: datetime | None = None
     watching_since: datetime | None = None
+    vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    priority: int = 0
+    domain: str = ""
+    max_starting_cores: int | None = None
+    others: Mapping[str, int] = field(default_factory=dict)
+    lendable_since: datetime | None = None
+    probes: int = 0
+    unknown: tuple[UnknownServer, ...] = ()
+    drain: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,6 +276,9 @@ class VirtualMachine:
     was first seen finished, or the VM first said its end.
     ``jobs`` are the jobs its pilot ever matched. ``task_queue`` is the queue it was started for. ``outcome``,
     ``outcome_reason`` and ``outcome_code`` are set as soon as its end was decided (state Deleting).
+    ``heartbeat_at`` is its last heartbeat, None while none ever came. ``no_room``: the cloud had no room for it.
+    ``drain`` is "" or why it is to take no new payload, ``held`` "" or why nothing may end it (operators' levers).
+    ``drifted`` is "" or in what it differs from what its VM type would boot today.
     """
 
     id: str
@@ -232,6 +300,11 @@ class VirtualMachine:
     outcome_code: int = 0
     pilot_finished_at: datetime | None = None
     task_queue: int | None = None
+    heartbeat_at: datetime | None = None
+    no_room: bool = False
+    drain: str = ""
+    held: str = ""
+    drifted: str = ""
 
     @property
     def endpoint(self) -> EndpointKey:
@@ -240,12 +313,49 @@ class VirtualMachine:
 
 @dataclass(frozen=True)
 class RecentEnd:
-    """A VM that ended a short while ago: what back-off needs."""
+    """A VM that ended a short while ago: what back-off and the measured boot success need.
+
+    ``no_room``: the cloud had no room for it, at its create or after; that says nothing of the VM type's health.
+    """
 
     vm_type: VMTypeKey
     vo: str
     outcome: Outcome
     at: datetime
+    no_room: bool = False
+
+
+class LeverKind(str, Enum):
+    """What an operator can do to a running director."""
+
+    PAUSE = "Pause"  # no VM is created anywhere
+    DRAIN = "Drain"  # nothing is started, and VMs take no new payload
+    HOLD = "Hold"  # this VM is left as it is, for debugging
+    OVERRIDE = "Override"  # another value for a limit or a share
+
+
+@dataclass(frozen=True)
+class Lever:
+    """An operator's order, with who gave it, why, and until when (None: until it is taken back).
+
+    It concerns what its fields name; an empty one means any. DRAIN: a site, endpoint, VM type, VO, or a VO there. HOLD:
+    ``vm``. OVERRIDE: ``option`` is MaxVMs, MaxCores, SoftMaxVMs or SoftMaxCores of an endpoint, a VM type or a VO
+    (at an endpoint, or everywhere), or Share of a VO at an endpoint; ``value`` None takes the limit away.
+    """
+
+    id: int
+    kind: LeverKind
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+    site: str = ""
+    ce: str = ""
+    queue: str = ""
+    vo: str = ""
+    vm: str = ""
+    option: str = ""
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +364,7 @@ class Snapshot:
 
     ``watching_since`` is when the present unbroken run of cycles began (the director's start, or its first cycle after
     a pause): time-outs count only the time in which somebody looked. None: no such correction.
+    ``vo_bounds`` limit a VO everywhere, ``domains`` a quota domain. ``levers`` may hold some that are over.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
@@ -263,6 +374,9 @@ class Snapshot:
     vos: frozenset[str] = frozenset()
     refused_vos: dict[str, str] = field(default_factory=dict)
     watching_since: datetime | None = None
+    vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    domains: Mapping[str, Bounds] = field(default_factory=dict)
+    levers: tuple[Lever, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -281,6 +395,20 @@ class Policy:
     max_deletes_per_cycle: int = 20  # per endpoint
     missed_listings: int = 2  # complete listings without a server before its record believes it
     suspect_timeout: timedelta = timedelta(minutes=30)  # a list that stays suspect for longer is believed
+    idle_timeout: timedelta = timedelta(minutes=15)  # pilot at work and never a job
+    heartbeat_timeout: timedelta = timedelta(minutes=15)  # of a VM that once sent one
+    drain_timeout: timedelta = timedelta(hours=24)  # Draining to its end; drained so long before max_lifetime
+    delete_timeout: timedelta = timedelta(minutes=30)  # then a delete is asked for less often, and told
+    no_room_ttl: timedelta = timedelta(minutes=3)  # doubles with each time in a row
+    no_room_ttl_max: timedelta = timedelta(minutes=30)
+    lend_after: timedelta = timedelta(minutes=5)  # room left so long by others is lent
+    health_window: int = 8  # so many boots of a VM type measure its boot success
+    slow_start: timedelta = timedelta(minutes=12)  # from create to first word; later it is unready
+    max_unready_percent: int = 45  # of an endpoint's VMs, and more than 3 of them: nothing more is started
+    gc_min_age: timedelta = timedelta(minutes=5)  # a server that no record knows is left alone for so long
+    max_collects_per_cycle: int = 20  # per endpoint
+    drift_percent: int = 10  # of an endpoint's VMs are drained at once for an old image; at least one
+    max_kill_percent: int = 10  # of an endpoint's VMs that show life are ended by time-outs per cycle; at least one
 
 
 @dataclass(frozen=True)
@@ -324,6 +452,45 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class Collect:
+    """Have the cloud delete one of our servers that no record knows."""
+
+    endpoint: EndpointKey
+    server_id: str
+    vm: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one task queue wanted, and what it has: for whoever asks why.
+
+    ``coming`` are the VMs on their way that are counted for it, ``jobs_coming`` the jobs they will take, discounted by
+    measured boot success; ``started`` the VMs that this plan creates for it, by VM type.
+    """
+
+    task_queue: int
+    vo: str
+    jobs: int
+    processors: int
+    coming: tuple[str, ...] = ()
+    jobs_coming: float = 0.0
+    started: Mapping[VMTypeKey, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The limit that kept this plan from starting (another) VM of a type for a VO; ``left`` is how long it still
+    binds, None when no clock ends it."""
+
+    vm_type: VMTypeKey
+    vo: str
+    limit: Limit
+    detail: str
+    left: timedelta | None = None
+
+
+@dataclass(frozen=True)
 class Unmet:
     """Cores of a task queue that get nothing, and the limit that stopped them."""
 
@@ -343,3 +510,6 @@ class Plan:
     moves: tuple[Move, ...] = ()
     deletes: tuple[Delete, ...] = ()
     unmet: tuple[Unmet, ...] = ()
+    collects: tuple[Collect, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    stops: tuple[Stopped, ...] = ()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
 
@@ -31,10 +31,8 @@ def test_time_outs_are_seconds_and_the_rest_keeps_the_planners_defaults(cs):
 
 
 def test_every_value_of_the_policy_can_be_set(cs):
-    names = {
-        "SettleTimeout", "LaunchTimeout", "RegistrationTimeout", "PoweroffTimeout", "MaxLifetime", "FizzleTime",
-        "Backoff", "MaxBooting", "MaxCreatesPerCycle", "MaxDeletesPerCycle", "MissedListings", "SuspectTimeout",
-    }  # fmt: skip
+    fields = DirectorConfig.model_fields
+    names = [fields[name].alias for name in Policy.__dataclass_fields__]
     cs(agent(VO="belle", **dict.fromkeys(names, 7)))
     policy = read_director_config().policy
     assert {getattr(policy, name) for name in Policy.__dataclass_fields__} == {7, timedelta(seconds=7)}

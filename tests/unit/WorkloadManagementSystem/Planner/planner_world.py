@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Bounds,
     Endpoint,
     EndpointKey,
     Policy,
@@ -31,11 +32,17 @@ def key(endpoint: EndpointKey = GRIF, queue: str = "small") -> VMTypeKey:
 
 
 def vm_type(endpoint: EndpointKey = GRIF, queue: str = "small", cores: int = 1, **other) -> VMType:
-    return VMType(key(endpoint, queue), cores=cores, ram_mib=2048 * cores, **other)
+    return VMType(key(endpoint, queue), cores=cores, ram_mib=2048 * cores, **_with_bounds(other))
 
 
 def endpoint(where: EndpointKey = GRIF, *vm_types: VMType, **other) -> Endpoint:
-    return Endpoint(where, vm_types=vm_types or (vm_type(where),), **{"servers": (), **other})
+    return Endpoint(where, vm_types=vm_types or (vm_type(where),), **_with_bounds({"servers": (), **other}))
+
+
+def _with_bounds(words: dict) -> dict:
+    """``max_vms`` and the like as the Bounds that they are."""
+    bounds = {name: words.pop(name) for name in Bounds.__dataclass_fields__ if name in words}
+    return words | ({"bounds": Bounds(**bounds)} if bounds else {})
 
 
 def task_queue(id: int = 1, jobs: int = 1, vo: str = "belle", matches=None, **other) -> TaskQueue:
