@@ -236,15 +236,15 @@ def test_no_hard_limit_is_exceeded_counting_intents(snapshot, policy):
             continue
         event("created")
         booting = [vm for vm in here if vm.state in (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING)]
-        _assert_within(endpoint.max_vms, len(here))
-        _assert_within(endpoint.max_cores, sum(vm.cores for vm in here))
+        _assert_within(endpoint.bounds.max_vms, len(here))
+        _assert_within(endpoint.bounds.max_cores, sum(vm.cores for vm in here))
         _assert_within(policy.max_booting, len(booting))
         _assert_within(policy.max_creates_per_cycle, len(creates))
         for vm_type in endpoint.vm_types:
             if any(create.vm_type == vm_type.key for create in creates):
                 of_type = [vm for vm in here if vm.vm_type == vm_type.key]
-                _assert_within(vm_type.max_vms, len(of_type))
-                _assert_within(vm_type.max_cores, sum(vm.cores for vm in of_type))
+                _assert_within(vm_type.bounds.max_vms, len(of_type))
+                _assert_within(vm_type.bounds.max_cores, sum(vm.cores for vm in of_type))
         if endpoint.cloud is not None:
             listed = {server.vm for server in endpoint.servers}
             asked = [vm for vm in here if vm.state in (VMState.PLANNED, VMState.REQUESTED) and vm.id not in listed]
