@@ -106,6 +106,7 @@ def _turns(markets: dict[str, Market], ledger: Ledger) -> Iterable[Create]:
         if bids:
             *_, offer, need = min(bids)
             yield _start(offer, need, ledger)
+            markets[need.group.vo].started(need)
 
 
 def _start(offer: Offer, need: Need, ledger: Ledger) -> Create:
@@ -133,8 +134,8 @@ def _stopped(need: Need, market: Market, vm_types: Iterable[VMType]) -> Unmet:
         )
     stops = [stop for offer in offers if (stop := offer.stop()) is not None]
     details = list(dict.fromkeys(stop.detail for stop in stops))
-    more = "; and so on" if len(details) == SHOWN else ""
-    return _unmet(need, Stop(stops[0].limit, "; ".join(details[: SHOWN - 1]) + more), offers[0].vm_type.key)
+    more = "; and so on" if len(details) > SHOWN else ""
+    return _unmet(need, Stop(stops[0].limit, "; ".join(details[:SHOWN]) + more), offers[0].vm_type.key)
 
 
 def _unmet(need: Need, stop: Stop, vm_type: VMTypeKey | None = None) -> Unmet:

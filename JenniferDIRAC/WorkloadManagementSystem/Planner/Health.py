@@ -24,7 +24,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 CLOUD_FAULTS = frozenset({Outcome.FAILED_TO_START, Outcome.REJECTED})
 VO_FAULTS = frozenset({Outcome.FIZZLED, Outcome.NEVER_REPORTED})
 _BAD = CLOUD_FAULTS | VO_FAULTS | {Outcome.NO_WORK}
-_DECIDED = frozenset({VMState.DELETING, VMState.ENDED})
 #: So many VMs of one VM type and VO that end one after the other without work are a fault.
 NO_WORK_IN_A_ROW = 3
 #: Stands for a VO where every VO is meant.
@@ -39,16 +38,15 @@ def scopes(vm_type: VMTypeKey, vo: str) -> tuple[Scope, Scope]:
 
 
 def ends_of(recent_ends: Iterable[RecentEnd], vms: Iterable[VirtualMachine]) -> dict[VMTypeKey, list[RecentEnd]]:
-    """The recent ends by VM type, with those of ``vms`` whose end is decided and not yet one of them.
+    """The recent ends by VM type, with those of ``vms``, whose end is decided and not yet one of them.
 
-    An end counts from the moment it was decided, not only when the cloud has cleared the server away. The VO is in
-    lower case.
+    An end counts from the moment it was decided, not only when the cloud has cleared the server away.
     """
     ends: defaultdict[VMTypeKey, list[RecentEnd]] = defaultdict(list)
     for end in recent_ends:
         ends[end.vm_type].append(end)
     for vm in vms:
-        if vm.state in _DECIDED and vm.outcome is not None:
+        if vm.outcome is not None:
             ends[vm.vm_type].append(RecentEnd(vm.vm_type, vm.vo, vm.outcome, vm.since, vm.no_room))
     return ends
 

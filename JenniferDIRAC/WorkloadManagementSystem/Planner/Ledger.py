@@ -59,20 +59,36 @@ class Health:
 
 
 class Room:
-    """One endpoint's state while the plan grows. ``version`` grows with each change that may matter there."""
+    """One endpoint's state while the plan grows.
 
-    __slots__ = ("endpoint", "place", "quota", "shares", "starting", "starting_cores", "creates", "version", "brake")
+    ``version`` grows with each change that may matter there. ``free_cores`` are those that limit and quota leave,
+    infinite without either. ``brake`` is "" or why nothing is started because too many VMs do not come up.
+    """
+
+    __slots__ = (
+        "endpoint",
+        "place",
+        "quota",
+        "shares",
+        "brake",
+        "starting",
+        "starting_cores",
+        "creates",
+        "version",
+        "free_cores",
+    )
 
     def __init__(self, endpoint: Endpoint, place: Place, quota: Quota, shares: Shares, brake: str):
         self.endpoint, self.place, self.quota, self.shares, self.brake = endpoint, place, quota, shares, brake
         self.starting = self.starting_cores = self.creates = self.version = 0
+        self.free_cores = math.inf
 
-    @property
-    def free_cores(self) -> float:
-        """Cores that limit and quota leave; infinite without either."""
+    def changed(self) -> None:
+        """Something was started there, or at an endpoint that shares its quota."""
+        self.version += 1
         maximum = self.endpoint.bounds.max_cores
         own = math.inf if maximum is None else maximum - self.place.cores
-        return min(own, self.quota.free_cores)
+        self.free_cores = min(own, self.quota.free_cores)
 
 
 class Offer:
@@ -169,6 +185,8 @@ class Ledger:
                 room.place.add(count.vms, count.cores, count.starting)
                 room.starting += count.starting
                 room.starting_cores += count.starting_cores
+        for room in self.rooms.values():
+            room.changed()
         for domain, bounds in snapshot.domains.items():
             place = Place(f"quota domain {domain}", f"CloudDirector/QuotaDomains/{domain}", bounds, DOMAIN_LIMITS)
             for room in self._domains.get(domain, ()):
@@ -245,7 +263,7 @@ class Ledger:
         for scope in scopes(vm_type.key, vo):
             self.unproven[scope] += 1
         for other in self._domains[room.endpoint.domain or room.endpoint.key]:
-            other.version += 1
+            other.changed()
         self.versions[vo] += vo in self._vo_places
 
     def standstill(self, vm_type: VMType, vo: str, room: Room) -> Stop | None:

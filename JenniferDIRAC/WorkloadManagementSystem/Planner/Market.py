@@ -1,8 +1,8 @@
 """Where the needs of one VO meet the VM types that have room, the best pair first.
 
 A VO's pairs are far too many to look at each (hundreds of task queues times hundreds of VM types), and each create
-changes the rank of some. So pairs that differ only in their endpoint's room, or only in their task queue, share a
-``Stall``, and ranks are brought up to date when they come to the top: within a plan a rank only ever gets worse.
+changes the rank of some. So the VM types stand in one heap, each with a heap of the groups of task queues that it
+matches, and ranks are brought up to date when they come to the top: within a plan a rank only ever gets worse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Offer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMType, VMTypeKey
 
 #: So many VM types' limits are told of a task queue that gets nothing.
-SHOWN = 4
+SHOWN = 3
+_OF_A_SHAPE = 2
 #: What decides how many jobs fit into a VM of a type, and how many cores they waste.
 Shape = tuple[int, int, bool]
 
@@ -25,39 +26,28 @@ def shape(vm_type: VMType) -> Shape:
     return vm_type.cores, vm_type.slots, vm_type.fills_cores
 
 
-def _entry(offer: Offer) -> tuple:
-    return (*offer.standing, -offer.room.free_cores, offer.order, offer)
-
-
 class Stall:
-    """Needs of one group, and the VM types of one shape that can serve them."""
+    """Needs of one group as a VM of one shape serves them.
 
-    __slots__ = ("group", "offers", "needs", "at_once", "cores")
+    ``best`` is the one that wastes the fewest cores, of those the one with the fewest VMs of this plan, after these
+    ranks; None when all are served.
+    """
 
-    def __init__(self, group: Group, offers: list[tuple]):
-        self.group = group
-        self.offers = offers  # shared by the stalls of groups that match the same; sorted, thus a heap
-        vm_type = offers[0][-1].vm_type
-        self.at_once, self.cores = group.at_once(vm_type), vm_type.cores
-        self.needs = [(self._waste(need), need.created, need.order, need) for need in group.needs if need.unserved]
-        heapify(self.needs)
+    __slots__ = ("matches", "probe", "best", "_at_once", "_cores", "_processors", "_needs")
+
+    def __init__(self, group: Group, kind: Shape, at_once: int):
+        self.matches, self.probe = group.matches, group.probe
+        self._at_once, self._cores, self._processors = at_once, kind[0], group.processors
+        self._needs = [(self._waste(need), need.created, need.order, need) for need in group.needs if need.unserved]
+        heapify(self._needs)
+        self.best = self._needs[0] if self._needs else None
 
     def _waste(self, need: Need) -> int:
-        return self.cores - min(-(-need.left // JOB), self.at_once) * self.group.processors
+        return self._cores - min(-(-need.left // JOB), self._at_once) * self._processors
 
-    def best(self) -> tuple | None:
-        """The rank of its best pair, the smaller the better, with the pair at its end; None when there is none."""
-        offers, needs = self.offers, self.needs
-        while offers:
-            *_, minus_free, _, offer = offers[0]
-            if offer.stop() is not None:
-                heappop(offers)
-            elif minus_free != -offer.room.free_cores:
-                heapreplace(offers, _entry(offer))
-            else:
-                break
-        else:
-            return None
+    def refresh(self) -> None:
+        """A VM was started for one of the needs."""
+        needs = self._needs
         while needs:
             waste, created, order, need = needs[0]
             if not need.unserved:
@@ -65,8 +55,8 @@ class Stall:
             elif created != need.created or waste != self._waste(need):
                 heapreplace(needs, (self._waste(need), need.created, order, need))
             else:
-                return self.group.probe, *offer.standing, waste, minus_free, offer.order, created, order, offer, need
-        return None
+                break
+        self.best = needs[0] if needs else None
 
 
 class Market:
@@ -75,46 +65,81 @@ class Market:
     def __init__(self, vo: str, groups: Iterable[Group], offers: Iterable[Offer]):
         self.vo = vo
         self.asked = {offer.vm_type.key: offer for offer in offers}
-        open_offers = sorted(_entry(offer) for offer in self.asked.values() if offer.stop() is None)
+        self._stalls: dict[Shape, list[Stall]] = {}
+        self._of_group: dict[Group, list[Stall]] = {}
+        self._of_offer: dict[Offer, list[tuple]] = {}
         self._ranked: dict[Shape, list[tuple]] | None = None
         self._firsts: dict[tuple[frozenset[VMTypeKey], Shape], list[tuple]] = {}
-        shapes: dict[Shape, list[tuple]] = _by_shape(open_offers)
-        shared: dict[tuple[frozenset[VMTypeKey], Shape], list[tuple]] = {}
+        self._open(tuple(groups))
+
+    def _open(self, groups: Iterable[Group]) -> None:
+        least: dict[Shape, int] = {}
         self._heap: list[tuple] = []
-        for group in groups:
-            for kind, entries in shapes.items():
-                if not group.at_once(entries[0][-1].vm_type):
-                    continue
-                matching = shared.get((group.matches, kind))
-                if matching is None:
-                    matching = [entry for entry in entries if entry[-1].vm_type.key in group.matches]
-                    shared[group.matches, kind] = matching
-                if matching:
-                    stall = Stall(group, matching)
-                    if (best := stall.best()) is not None:
-                        self._heap.append((*best, stall))
-        # No two ranks are alike before the pair itself: a need has an order of its own, an offer too.
+        for offer in self.asked.values():
+            if offer.stop() is not None:
+                continue
+            kind = shape(offer.vm_type)
+            if kind not in least:
+                stalls = self._stalls[kind] = []
+                for group in groups:
+                    if at_once := group.at_once(offer.vm_type):
+                        stalls.append(Stall(group, kind, at_once))
+                        self._of_group.setdefault(group, []).append(stalls[-1])
+                least[kind] = min((stall.best[0] for stall in stalls if stall.best), default=0)
+            # As good as it can be; what it really is turns out when it comes to the top.
+            self._heap.append((False, *offer.standing, least[kind], -offer.room.free_cores, offer.order, offer))
         heapify(self._heap)
 
     def best(self) -> tuple[Offer, Need] | None:
         """The pair that is next for this VO, or None when nothing more can be started for it."""
         heap = self._heap
         while heap:
-            *rank, stall = heap[0]
-            best = stall.best()
+            probe, _, _, _, waste, minus_free, order, offer = heap[0]
+            free = -offer.room.free_cores
+            if free != minus_free:
+                heapreplace(heap, (probe, *offer.standing, waste, free, order, offer))
+                continue
+            best = self._best_stall(offer) if offer.stop() is None else None
             if best is None:
                 heappop(heap)
-            elif best == tuple(rank):
-                return best[-2], best[-1]
+                continue
+            waste_now, _, _, need = best.best
+            if waste_now == waste and best.probe == probe:
+                return offer, need
+            heapreplace(heap, (best.probe, *offer.standing, waste_now, free, order, offer))
+        return None
+
+    def started(self, need: Need) -> None:
+        """A VM was started for it."""
+        for stall in self._of_group[need.group]:
+            stall.refresh()
+
+    def _best_stall(self, offer: Offer) -> Stall | None:
+        stalls = self._of_offer.get(offer)
+        if stalls is None:
+            key = offer.vm_type.key
+            stalls = [
+                (stall.probe, stall.best, stall)
+                for stall in self._stalls[shape(offer.vm_type)]
+                if key in stall.matches and stall.best is not None
+            ]
+            heapify(stalls)
+            self._of_offer[offer] = stalls
+        while stalls:
+            probe, best, stall = stalls[0]
+            if best is stall.best:
+                return stall
+            if stall.best is None:
+                heappop(stalls)
             else:
-                heapreplace(heap, (*best, stall))
+                heapreplace(stalls, (probe, stall.best, stall))
         return None
 
     def candidates(self, need: Need) -> list[Offer]:
         """The best of the VM types that could serve the need, had they the room; empty when there is none at all."""
         group = need.group
         if self._ranked is None:
-            self._ranked = _by_shape(sorted((_is_unusable(offer), *_entry(offer)) for offer in self.asked.values()))
+            self._ranked = _by_shape(sorted(_standing(offer) for offer in self.asked.values()))
         ranked = []
         for kind, entries in self._ranked.items():
             at_once = group.at_once(entries[0][-1].vm_type)
@@ -123,19 +148,20 @@ class Market:
             waste = kind[0] - min(need.jobs_left, at_once) * group.processors
             for *standing, minus_free, order, offer in self._first(group.matches, kind, entries):
                 ranked.append((*standing, waste, minus_free, order, offer))
-        return [entry[-1] for entry in sorted(ranked)[:SHOWN]]
+        return [entry[-1] for entry in sorted(ranked)[: SHOWN + 1]]
 
     def _first(self, matches: frozenset[VMTypeKey], kind: Shape, entries: list[tuple]) -> list[tuple]:
         found = self._firsts.get((matches, kind))
         if found is None:
             matching = (entry for entry in entries if entry[-1].vm_type.key in matches)
-            found = self._firsts[matches, kind] = list(islice(matching, SHOWN))
+            found = self._firsts[matches, kind] = list(islice(matching, _OF_A_SHAPE))
         return found
 
 
-def _is_unusable(offer: Offer) -> bool:
+def _standing(offer: Offer) -> tuple:
     endpoint = offer.room.endpoint
-    return bool(endpoint.unusable) or endpoint.servers is None
+    unusable = bool(endpoint.unusable) or endpoint.servers is None
+    return unusable, *offer.standing, -offer.room.free_cores, offer.order, offer
 
 
 def _by_shape(entries: Iterable[tuple]) -> dict[Shape, list[tuple]]:

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import by_type, census
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import census
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all, disbelief, watches
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all, disbelief, watches
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Answer,
     Delete,
@@ -32,13 +32,16 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
     The records are judged first, and VMs are started for what they are going to be: carry out the moves and deletes
     before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue.
     """
-    decisions = decide_all(snapshot, policy, now)
+    groups = by_type(snapshot.vms)
+    decisions = decide_all(snapshot, policy, now, groups)
     watch = watches(snapshot, policy, now)
-    vms = [after(vm, decisions[vm.id], now) if vm.id in decisions else vm for vm in snapshot.vms]
-    groups = by_type(vms)
+    for key in {vm.vm_type for vm in snapshot.vms if vm.id in decisions}:
+        groups[key] = [after(vm, decisions.get(vm.id), now) for vm in groups[key]]
+    endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
+    taken = census(groups, endpoints, watch)
     # The end of what had ended before this cycle stands in the recent ends already, and counts once.
-    ended = {vm.id for vm in snapshot.vms if vm.state is VMState.ENDED}
-    ends = ends_of(snapshot.recent_ends, (vm for vm in vms if vm.id not in ended))
+    new_ends = (vm for vm in taken.ending if vm.state is VMState.DELETING or isinstance(decisions.get(vm.id), Move))
+    ends = ends_of(snapshot.recent_ends, new_ends)
     health = Health(
         unhealthy(ends, groups), pauses(ends, groups, policy, now), boot_success(ends, groups, policy.health_window)
     )
@@ -51,8 +54,6 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
             for endpoint in snapshot.endpoints
         ),
     )
-    endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
-    taken = census(groups, endpoints, watch)
     ledger = Ledger(believed, taken, health, policy, now)
     wanted = grouped(each_once(snapshot.task_queues))
     vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
