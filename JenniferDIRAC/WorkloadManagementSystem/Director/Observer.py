@@ -22,7 +22,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.ExpiryWatch import ExpiryWa
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     CloudUse,
@@ -40,6 +39,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect
 
 # So long after its back-off a VM type whose last VM ended badly gets one probe at a time.
 _HEALTH_WINDOW = timedelta(days=1)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import Ledger, allocate
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import unhealthy
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all, disbelief, watches
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
     Move,
@@ -17,6 +18,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Snapshot,
     VMState,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import disbelief, watches
 
 
 def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
@@ -46,4 +48,5 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
         moves=tuple(decision for decision in ordered if isinstance(decision, Move)),
         deletes=tuple(decision for decision in ordered if isinstance(decision, Delete)),
         unmet=unmet,
+        collects=collect(snapshot, policy, now),
     )
