@@ -113,7 +113,7 @@ def network_of(told: Mapping[str, Any], subnets: Iterable[Mapping[str, Any]]) ->
 
 
 def leftover_of(told: Mapping[str, Any], server_ids: Collection[str]) -> Leftover | None:
-    """A port that Nova made for one of these servers, or None: on a network of ours Neutron shows those of others too."""
+    """A port that Nova made for one of these servers, or None: others' ports on our networks are shown too."""
     server_id, owner = str(told.get("device_id")), str(told.get("device_owner"))
     return Leftover("port", str(told["id"]), server_id) if server_id in server_ids and owner.startswith(_NOVA) else None
 

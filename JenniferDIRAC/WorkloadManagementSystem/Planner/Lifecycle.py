@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Brakes import braked, shows_life
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Drains import drain_drifted, drain_or_resume
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Draining import drain_drifted, drain_or_resume
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import (
     OVER,
     WORKING,

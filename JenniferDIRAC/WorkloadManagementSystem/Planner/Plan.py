@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import Ledger, allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
@@ -12,6 +14,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
+    EndpointKey,
     Move,
     Plan,
     Policy,
@@ -21,11 +24,14 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import disbelief, watches
 
 
-def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
+def plan_cycle(
+    snapshot: Snapshot, policy: Policy, now: datetime, sent: Mapping[EndpointKey, int] = MappingProxyType({})
+) -> Plan:
     """What to do about this snapshot; the same snapshot gives the same plan, in whatever order its parts stand.
 
     The records are judged first, and VMs are started for what they are going to be: carry out the moves and deletes
-    before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue.
+    before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue. ``sent`` are
+    the creates that each endpoint got in this cycle already.
     """
     decisions = decide_all(snapshot, policy, now)
     vms = [after(vm, decisions.get(vm.id), now) for vm in snapshot.vms]
@@ -41,6 +47,7 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
     ended = {vm.id for vm in snapshot.vms if vm.state is VMState.ENDED}
     health = unhealthy(snapshot.recent_ends, (vm for vm in vms if vm.id not in ended))
     ledger = Ledger(endpoints, vms, {vm.id for vm in supply}, health, policy, now)
+    ledger.creates.update(sent)
     creates, unmet = allocate(snapshot, queues, jobs_left(queues, supply, vm_types), ledger)
     ordered = [decision for _, decision in sorted(decisions.items())]
     return Plan(
