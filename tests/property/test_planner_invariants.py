@@ -8,7 +8,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, TRANSITIONS, is_suspect, watches
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     CloudUse,
@@ -31,6 +31,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect, watches
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ENDPOINTS = (EndpointKey("CLOUD.GRIF.fr", "grif"), EndpointKey("VCYCLE.Napoli.it", "napoli"))
@@ -97,6 +98,10 @@ def machines(draw, number):
         outcome=draw(st.sampled_from(Outcome)) if ended else None,
         outcome_reason="stored" if ended else "",
         task_queue=draw(st.none() | st.integers(0, 3)),
+        heartbeat_at=draw(st.none() | past),
+        drain=draw(st.sampled_from(("", "", "", "adm drains it"))),
+        held=draw(st.sampled_from(("", "", "", "adm holds it"))),
+        drifted=draw(st.sampled_from(("", "", "image i1, now i2"))),
     )
 
 
@@ -344,7 +349,7 @@ def test_an_executed_plan_gives_an_empty_plan(snapshot, policy):
             for e in snapshot.endpoints
         ),
     )
-    caps = {"max_creates_per_cycle": 1000, "max_deletes_per_cycle": 1000}
+    caps = {"max_creates_per_cycle": 1000, "max_deletes_per_cycle": 1000, "max_kill_percent": 100}
     policy = replace(policy, **caps, missed_listings=max(2, policy.missed_listings))
     plan = plan_cycle(snapshot, policy, NOW)
     event(f"creates {min(len(plan.creates), 3)}")
@@ -409,7 +414,7 @@ def test_more_demand_never_yields_fewer_vms(snapshot, policy, data):
 
 @given(snapshots(), policies, st.integers(1, 10**6))
 def test_time_going_backwards_kills_nothing_that_is_alive(snapshot, policy, minutes):
-    alive = {vm.id for vm in snapshot.vms if vm.state in LIVE_STATES} & _listed(snapshot, ALIVE)
+    alive = {vm.id for vm in snapshot.vms if vm.state in LIVE_STATES and not vm.drain} & _listed(snapshot, ALIVE)
     plan = plan_cycle(snapshot, policy, NOW - timedelta(days=9, minutes=minutes))
     assert not [delete for delete in plan.deletes if delete.vm in alive]
     assert not [move for move in plan.moves if move.vm in alive and move.target is VMState.ENDED]
@@ -422,6 +427,7 @@ def test_a_pause_of_the_director_kills_nothing_that_is_alive(snapshot, policy, m
         vm.id
         for vm in snapshot.vms
         if vm.state in LIVE_STATES and vm.pilot is not PilotState.FINISHED and NOW - vm.created_at < timedelta(days=1)
+        if not vm.drain
     }
     plan = plan_cycle(replace(snapshot, watching_since=NOW + pause), policy, NOW + pause)
     deleted = {delete.vm for delete in plan.deletes} | {m.vm for m in plan.moves if m.target is VMState.ENDED}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -201,7 +201,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class Server:
-    """A machine as the cloud lists it. ``fault`` is the cloud's own text for ERROR."""
+    """A machine as the cloud lists it.
+
+    ``fault`` is the cloud's own text for ERROR; ``lacks_room`` says that it is for want of room, which another offering
+    may have, and not for anything wrong.
+    """
 
     id: str
     name: str
@@ -211,10 +215,20 @@ class Server:
     ram_mib: int = 0
     created_at: datetime | None = None
     fault: str = ""
+    lacks_room: bool = False
 
     @property
     def identity(self) -> Identity | None:
         return Identity.of(self.name, self.metadata)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What a server left behind when it was deleted, and the project still has and pays for; ``kind`` is for people."""
+
+    kind: str
+    id: str
+    server_id: str
 
 
 @dataclass(frozen=True)
@@ -292,6 +306,14 @@ class CloudEndpoint(ABC):
     def account(self) -> Account:
         """Who we are there, and until when."""
         return Account()
+
+    def leftovers(self, server_ids: Collection[str]) -> tuple[Leftover, ...]:
+        """What these servers, which were ours and are gone, left behind; nothing where a cloud leaves nothing."""
+        return ()
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        """Delete it. One that does not exist is a success."""
+        raise NotImplementedError(f"{type(self).__name__} finds no leftovers, so it deletes none")
 
     @abstractmethod
     def console_log(self, server_id: str, max_bytes: int = 65536) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
@@ -20,6 +20,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     CloudEndpoint,
     Flavor,
     Image,
+    Leftover,
     Limits,
     Network,
     NoCapacity,
@@ -44,6 +45,8 @@ class Call(StrEnum):
     LIMITS = "limits"
     CATALOGUE = "catalogue"
     CONSOLE = "console_log"
+    LEFTOVERS = "leftovers"
+    DELETE_LEFTOVER = "delete_leftover"
 
 
 class Fault(Enum):
@@ -70,6 +73,7 @@ class Fault(Enum):
     SHORT_LIST = "half of the list"
     # at a delete
     DELETE_IGNORED = "the delete is accepted and nothing happens"
+    LEAVE_PORT = "the server goes, and its port stays"
 
 
 _ANYWHERE = frozenset({Fault.UNAUTHORISED, Fault.THROTTLE, Fault.UNREACHABLE, Fault.SLOW})
@@ -89,7 +93,7 @@ MENU: Mapping[Call, frozenset[Fault]] = {
         Fault.VANISH,
     },
     Call.LIST: _ANYWHERE | {Fault.LOSE_LIST, Fault.EMPTY_LIST, Fault.SHORT_LIST},
-    Call.DELETE: _ANYWHERE | {Fault.DELETE_IGNORED},
+    Call.DELETE: _ANYWHERE | {Fault.DELETE_IGNORED, Fault.LEAVE_PORT},
 }
 
 
@@ -142,6 +146,9 @@ def _check(call: Call, fault: Fault) -> None:
         raise ValueError(f"{call.value} cannot have the fault {fault.name}; it can have {possible}")
 
 
+_NO_HOST = "No valid host was found."
+
+
 @dataclass
 class _Machine:
     server: Server
@@ -161,7 +168,7 @@ class _Machine:
             return self.server
         match self.fate:
             case Fault.NO_CAPACITY:
-                return replace(self.server, status=ServerStatus.ERROR, fault="No valid host was found.")
+                return replace(self.server, status=ServerStatus.ERROR, fault=_NO_HOST, lacks_room=True)
             case Fault.DIES_AT_ONCE:
                 return replace(self.server, status=ServerStatus.STOPPED)
         return replace(self.server, status=ServerStatus.ACTIVE)
@@ -170,7 +177,8 @@ class _Machine:
 class FakeEndpoint(CloudEndpoint):
     """One project of a cloud that exists in this process only.
 
-    ``calls`` counts the calls by ``Call``; ``requests`` keeps every create request that arrived.
+    ``calls`` counts the calls by ``Call``; ``requests`` keeps every create request that arrived, ``ports`` what deleted
+    servers left behind.
     """
 
     def __init__(
@@ -193,6 +201,7 @@ class FakeEndpoint(CloudEndpoint):
         self.faults = faults or Faults()
         self.calls: Counter[Call] = Counter()
         self.requests: list[ServerRequest] = []
+        self.ports: list[Leftover] = []
         self._machines: dict[str, _Machine] = {}
         self._made = 0
 
@@ -234,8 +243,19 @@ class FakeEndpoint(CloudEndpoint):
         return next((server for server in self._servers() if server.name == name), None)
 
     def delete_server(self, server_id: str) -> None:
-        if self._enter(Call.DELETE) is not Fault.DELETE_IGNORED:
-            self._machines.pop(server_id, None)
+        fault = self._enter(Call.DELETE)
+        if fault is Fault.DELETE_IGNORED:
+            return
+        if self._machines.pop(server_id, None) and fault is Fault.LEAVE_PORT:
+            self.ports.append(Leftover("port", f"port-of-{server_id}", server_id))
+
+    def leftovers(self, server_ids: Collection[str]) -> tuple[Leftover, ...]:
+        self._enter(Call.LEFTOVERS)
+        return tuple(port for port in self.ports if port.server_id in server_ids)
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        self._enter(Call.DELETE_LEFTOVER)
+        self.ports = [port for port in self.ports if port != leftover]
 
     def limits(self) -> Limits:
         self._enter(Call.LIMITS)

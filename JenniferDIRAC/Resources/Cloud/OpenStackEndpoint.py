@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     CloudError,
     Expiry,
     Flavor,
+    Leftover,
     Limits,
     Rejected,
     Server,
@@ -36,6 +37,7 @@ from JenniferDIRAC.Resources.Cloud.OpenStackRecords import (
     flavor_of,
     image_of,
     key_pairs_of,
+    leftover_of,
     limits_of,
     network_of,
     server_of,
@@ -189,6 +191,23 @@ class OpenStackEndpoint(CloudEndpoint):
             projects=self._projects(),
             expiries=tuple(self._expiries()),
         )
+
+    def leftovers(self, server_ids: Collection[str]) -> tuple[Leftover, ...]:
+        """Ports. A boot volume goes with its server (``delete_on_termination``), and one that did not cannot be told to
+        be ours: Cinder forgets to which server it was attached.
+        """
+        words = ("id", "device_id", "device_owner")
+        read, doing = self._connection.pages, "list ports"
+        # All at once: asked by server, a few dozen ids are a longer address than many a Neutron takes.
+        told = _optional(lambda: list(read("network", "ports", "ports", doing, fields=words, limit=PAGE))) or []
+        found = (leftover_of(each, server_ids) for each in told)
+        return tuple(each for each in found if each is not None)
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        doing = f"delete {leftover.kind} {leftover.id} of server {leftover.server_id}"
+        answer = self._connection.delete("network", f"ports/{leftover.id}", doing)
+        if not answer.ok and answer.status_code != 404:
+            raise self._connection.errors.answer(answer, doing)
 
     @property
     def _connection(self) -> OpenStackConnection:

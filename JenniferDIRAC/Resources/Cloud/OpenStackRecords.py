@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +11,14 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     NAME_PREFIX,
     Flavor,
     Image,
+    Leftover,
     Limits,
     Network,
     Server,
     ServerRequest,
     ServerStatus,
 )
+from JenniferDIRAC.Resources.Cloud.OpenStackErrors import lacks_capacity
 
 Microversion = tuple[int, int]
 #: Attached to nothing at all, which no CS says: for measuring a cloud without its network service. From 2.37 on.
@@ -44,6 +46,7 @@ _STATUSES: Mapping[str, ServerStatus] = {
     "DELETED": ServerStatus.DELETING,
     # PAUSED, SUSPENDED and RESCUE are left as unknown: the cloud's people did that, and may undo it.
 }
+_NOVA = "compute:"  # then the zone
 _DELETING_TASKS = ("deleting", "soft-deleting")
 # What Glance says of every image; the rest are properties.
 _IMAGE_WORDS = frozenset(
@@ -61,15 +64,18 @@ def server_of(told: Mapping[str, Any], flavors: Mapping[str, Flavor]) -> Server:
     flavor, fault = _mapping(told.get("flavor")), _mapping(told.get("fault"))
     known = flavors.get(str(flavor.get("id")))
     deleting = told.get("OS-EXT-STS:task_state") in _DELETING_TASKS
+    status = ServerStatus.DELETING if deleting else _STATUSES.get(str(told.get("status")), ServerStatus.UNKNOWN)
+    said = " ".join(str(fault.get("message") or "").split())
     return Server(
         id=str(told["id"]),
         name=str(told["name"]),
-        status=ServerStatus.DELETING if deleting else _STATUSES.get(str(told.get("status")), ServerStatus.UNKNOWN),
+        status=status,
         metadata=_texts(_mapping(told.get("metadata"))),
         cores=_number(flavor.get("vcpus")) or (known.cores if known else 0),
         ram_mib=_number(flavor.get("ram")) or (known.ram_mib if known else 0),
         created_at=when(told.get("created")),
-        fault=" ".join(str(fault.get("message") or "").split()),
+        fault=said,
+        lacks_room=status is ServerStatus.ERROR and lacks_capacity(said),
     )
 
 
@@ -104,6 +110,12 @@ def network_of(told: Mapping[str, Any], subnets: Iterable[Mapping[str, Any]]) ->
         shared=bool(told.get("shared")),
         subnets=tuple(str(each.get("cidr")) for each in subnets if each.get("network_id") == told["id"]),
     )
+
+
+def leftover_of(told: Mapping[str, Any], server_ids: Collection[str]) -> Leftover | None:
+    """A port that Nova made for one of these servers, or None: others' ports on our networks are shown too."""
+    server_id, owner = str(told.get("device_id")), str(told.get("device_owner"))
+    return Leftover("port", str(told["id"]), server_id) if server_id in server_ids and owner.startswith(_NOVA) else None
 
 
 def key_pairs_of(told: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text, false, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -120,6 +120,8 @@ class VM(Base):
     matched_at: Mapped[datetime | None]
     pilot_finished_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    no_room: Mapped[bool] = mapped_column(default=False, server_default=false())
+    heartbeat_at: Mapped[datetime | None]
     console_tail: Mapped[str] = mapped_column(CutText(CONSOLE_TAIL_BYTES, keep_end=True), default="", deferred=True)
 
 

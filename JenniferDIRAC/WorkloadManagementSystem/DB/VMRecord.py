@@ -34,6 +34,7 @@ class VMRecord:
 
     ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the last
     joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
+    ``no_room``: the cloud had no room for it. ``heartbeat_at`` is its last heartbeat.
     """
 
     vm_id: str
@@ -64,6 +65,8 @@ class VMRecord:
     matched_at: datetime | None = None
     pilot_finished_at: datetime | None = None
     ended_at: datetime | None = None
+    no_room: bool = False
+    heartbeat_at: datetime | None = None
 
     @property
     def endpoint(self) -> EndpointKey:

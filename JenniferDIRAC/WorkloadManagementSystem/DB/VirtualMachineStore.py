@@ -33,6 +33,7 @@ SELECT_LIMIT = 1000
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
 _SHORTEST_PREFIX = 6
 _DEADLOCK = 1213  # of MariaDB and MySQL
+_LAST_TIMES = frozenset({"heartbeat_at"})
 _VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
 
@@ -57,7 +58,8 @@ class UnknownVM(StoreError):
 
 
 class Facts(TypedDict, total=False):
-    """What may be recorded of a VM besides its state. ``*_at`` are first times: what stands already is kept."""
+    """What may be recorded of a VM besides its state. ``*_at`` are first times: what stands already is kept;
+    but ``heartbeat_at`` is the last one."""
 
     server_id: str
     image: str
@@ -75,6 +77,8 @@ class Facts(TypedDict, total=False):
     matched_at: datetime
     pilot_finished_at: datetime
     console_tail: str
+    no_room: bool
+    heartbeat_at: datetime
 
 
 _again = tenacity.retry(
@@ -313,7 +317,7 @@ def _values(facts: Facts) -> dict[str, Any]:
     if unknown := facts.keys() - Facts.__annotations__.keys():
         raise TypeError(f"unknown facts {sorted(unknown)}: expected some of {sorted(Facts.__annotations__)}")
     return {
-        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") else value
+        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") and name not in _LAST_TIMES else value
         for name, value in facts.items()
     }
 

@@ -17,6 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracS
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import carry_out
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotFollower
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
@@ -105,7 +106,7 @@ class Director:
             self._watching_since,
         )
         plan = plan_cycle(sight.snapshot, config.policy, now)
-        carried = self._executor.carry_out(plan, sight, sites.endpoints, installation, config.policy)
+        plan, carried = carry_out(self._executor, plan, sight, sites.endpoints, installation, config.policy, now)
         self._pilots.follow()
         reports = cycle_reports(sight, plan, config.vos, carried, _broken_endpoints(sites), self._now())
         self._store.save_reports(reports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
@@ -15,27 +15,35 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     CloudEndpoint,
     CloudError,
     Identity,
-    NoCapacity,
     Rejected,
-    Server,
-    ServerRequest,
     Throttled,
-    Unreachable,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import (
+    NO_ROOM,
+    Carried,
+    Created,
+    NotCreated,
+    NotDeleted,
+    NotSent,
+    Start,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LeftoverSweep, Swept
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
 from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
+from JenniferDIRAC.WorkloadManagementSystem.Director.StubbornServers import StubbornServers
+from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import pilot_reference
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Collect,
     Create,
     Delete,
     EndpointKey,
     Move,
-    Outcome,
     Plan,
     Policy,
     VMState,
@@ -44,43 +52,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
-
-
-@dataclass(frozen=True)
-class Start:
-    """A VM about to be created: its intent, and all that its create call needs."""
-
-    intent: Intent
-    request: ServerRequest
-
-
-@dataclass(frozen=True)
-class Created:
-    vm: str
-    server: Server
-
-
-@dataclass(frozen=True)
-class NotCreated:
-    vm: str
-    error: CloudError
-
-
-@dataclass(frozen=True)
-class NotDeleted:
-    vm: str
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Carried:
-    """What became of a plan's creates: those that were started, and by endpoint and VO why others were not."""
-
-    starts: tuple[Start, ...]
-    refusals: Mapping[tuple[EndpointKey, str], str]
-
-    def started(self, endpoint: EndpointKey, vo: str) -> int:
-        return sum(1 for start in self.starts if (start.intent.vm_type.endpoint, start.intent.vo) == (endpoint, vo))
 
 
 class Executor:
@@ -103,7 +74,9 @@ class Executor:
         self._now = now
         self._punctuality = Punctuality(act_patience)
         self._new_id = new_id
-        self._results: deque[Created | NotCreated | NotDeleted] = deque()
+        self._stubborn = StubbornServers(warn)
+        self._leftovers = LeftoverSweep(store)
+        self._results: deque[Created | NotCreated | NotDeleted | Swept] = deque()
 
     def carry_out(
         self, plan: Plan, sight: Sight, configured: Iterable[EndpointConfig], installation: str, policy: Policy
@@ -116,19 +89,24 @@ class Executor:
         for move in plan.moves:
             self._move(move, sight.consoles)
         deletes = [delete for delete in plan.deletes if self._deleting(delete, sight.consoles)]
+        deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, policy, self._now())
+        self._stubborn.tell_of(plan.collects, self._now())
+        sweeps = self._leftovers.due(sight.snapshot.endpoints, self._now())
         carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
         self._store.record_intents([start.intent for start in carried.starts], self._now())
 
         futures = {}
+        answers: dict[str, Created | NotCreated] = {}
         for key in configs:
             mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
-            gone = [delete for delete in deletes if delete.endpoint == key]
-            if mine or gone:
-                task = _task(mine, gone, self._results.append)
+            gone = [step for step in (*deletes, *plan.collects) if step.endpoint == key]
+            if mine or gone or key in sweeps:
+                task = _task(mine, gone, sweeps.get(key), self._results, answers)
                 futures[key] = self._workers[key].start("create and delete servers", task)
         self._punctuality.wait(futures)
+        answered = {**answers}
         self.record_outcomes()
-        return carried
+        return replace(carried, answers=answered)
 
     def record_outcomes(self) -> None:
         """Record all results that have come in, late ones of earlier cycles included.
@@ -156,6 +134,8 @@ class Executor:
                     self._not_made(result)
                 case NotDeleted():
                     self._warn(f"VM {result.vm} could not be deleted and will be tried again: {result.error}")
+                case Swept():
+                    self._tell_swept(result)
             self._results.popleft()
 
     def _prepare(
@@ -188,7 +168,7 @@ class Executor:
                 cores=create.cores,
                 ram_mib=create.ram_mib,
                 task_queue=create.task_queue,
-                pilot_reference=f"cloud://{config.ce}/{vm}",
+                pilot_reference=pilot_reference(config.ce, vm),
                 pilot_stamp=self._new_id(),
                 template=vm_type.template,
                 image=choice.image.id,
@@ -213,6 +193,8 @@ class Executor:
         facts = Facts()
         if move.server_id:
             facts["server_id"] = move.server_id
+        if move.target is VMState.DRAINING:
+            facts["running_at"] = self._now()  # of a VM that was first seen when it was to drain already
         if move.outcome is not None:
             facts |= {"outcome": move.outcome, "outcome_reason": move.reason, "code": move.code}
             facts |= _post_mortem(move.vm, consoles)
@@ -229,7 +211,6 @@ class Executor:
         return self._store.move(delete.vm, delete.source, VMState.DELETING, self._now(), delete.reason, ACTOR, **facts)
 
     def _not_made(self, result: NotCreated) -> None:
-        rejected = isinstance(result.error, Rejected)
         reason = f"{type(result.error).__name__}: {result.error}"
         self._warn(f"VM {result.vm} was not made: {reason}")
         self._store.move(
@@ -239,10 +220,17 @@ class Executor:
             self._now(),
             reason,
             ACTOR,
-            outcome=Outcome.REJECTED if rejected else Outcome.FAILED_TO_START,
+            outcome=result.outcome,
             outcome_reason=reason,
             code=NOT_MADE_CODE,
+            no_room=result.no_room,
         )
+
+    def _tell_swept(self, swept: Swept) -> None:
+        for each in swept.deleted:
+            self._warn(f"{swept.endpoint}: {each.kind} {each.id}, left behind by server {each.server_id}, is deleted")
+        if swept.error:
+            self._warn(f"{swept.endpoint}: what deleted servers left behind could not all be deleted: {swept.error}")
 
 
 def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
@@ -251,15 +239,26 @@ def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
 
 
 def _task(
-    starts: list[Start], deletes: list[Delete], done: Callable[[object], None]
+    starts: list[Start],
+    deletes: list[Delete | Collect],
+    sweep: Callable[[CloudEndpoint], Swept] | None,
+    results: deque[object],
+    answers: dict[str, Created | NotCreated],
 ) -> Callable[[CloudEndpoint], None]:
-    """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears; each result is handed
-    over as soon as it is there."""
+    """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears, and then the sweep;
+    each result is handed over as soon as it is there, and those of the creates also by VM."""
+
+    def done(result: object) -> None:
+        if isinstance(result, (Created, NotCreated)):
+            answers[result.vm] = result
+        results.append(result)
 
     def act(cloud: CloudEndpoint) -> None:
         requests = _Requests(cloud, done)
         side_by_side(cloud.parallel_requests, requests.delete, deletes)
         side_by_side(cloud.parallel_requests, requests.create, starts)
+        if sweep is not None:
+            requests.sweep(sweep)
         if requests.leave_alone:
             raise requests.leave_alone  # for the worker, which leaves the cloud alone for a while
 
@@ -279,7 +278,19 @@ class _Requests:
         self._trouble: dict[VMTypeKey | None, str] = {}  # None: every VM type's
         self.leave_alone: Throttled | AuthenticationFailed | None = None
 
-    def delete(self, delete: Delete) -> None:
+    def sweep(self, sweep: Callable[[CloudEndpoint], Swept]) -> None:
+        if self.leave_alone:
+            return
+        try:
+            swept = sweep(self._cloud)
+        except CloudError as error:  # it is made up for by the next one
+            self._heed(error)
+            return
+        self._done(swept)
+        if swept.error:
+            self._heed(swept.error)
+
+    def delete(self, delete: Delete | Collect) -> None:
         if self.leave_alone:
             self._done(NotDeleted(delete.vm, _not_sent(str(self.leave_alone))))
             return
@@ -300,7 +311,7 @@ class _Requests:
             self._done(NotCreated(vm, error))
             self._heed(error)
             if not isinstance(error, Rejected):  # a reason that the next request shares
-                self._trouble[vm_type if isinstance(error, NoCapacity) else None] = str(error)
+                self._trouble[vm_type if isinstance(error, NO_ROOM) else None] = str(error)
         except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
             self._done(NotCreated(vm, AmbiguousOutcome(repr(error))))
             self._trouble[None] = repr(error)
@@ -310,5 +321,5 @@ class _Requests:
             self.leave_alone = error
 
 
-def _not_sent(trouble: str) -> Unreachable:
-    return Unreachable(f"not sent after another request failed: {trouble}")
+def _not_sent(trouble: str) -> NotSent:
+    return NotSent(f"not sent after another request failed: {trouble}")

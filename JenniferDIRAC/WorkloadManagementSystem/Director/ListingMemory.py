@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
@@ -17,7 +17,8 @@ class ListingMemory:
     """Of one endpoint, in this process: a director that starts anew takes nothing for granted.
 
     ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
-    they hold suspiciously few of the servers that the records know.
+    they hold suspiciously few of the servers that the records know. ``lendable_since`` is since when there is room that
+    no other installation takes, None while it is not so.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,9 @@ class ListingMemory:
         self._last: datetime | None = None
         self.suspect_since: datetime | None = None
         self._missed: dict[str, int] = {}
+        self._strikes: dict[str, int] = {}
+        self._others: Set[str] | None = None
+        self.lendable_since: datetime | None = None
 
     def see(self, look: Observation | Exception, suspect: bool, records: Iterable[VMRecord], now: datetime) -> None:
         """Take in one look; one that failed neither counts a VM as missing nor clears it."""
@@ -34,6 +38,8 @@ class ListingMemory:
                 self.since = None
             return
         self.since = now if silence or self.since is None else self.since
+        if silence:
+            self._others = None
         self._last = now
         self.suspect_since = (self.suspect_since or now) if suspect else None
         listed = {server.identity.vm for server in look.servers if server.identity is not None}
@@ -44,3 +50,17 @@ class ListingMemory:
     def missed(self, vm: str) -> int:
         """Complete listings in a row that did not hold this VM."""
         return self._missed.get(vm, 0)
+
+    def strike(self, strays: Iterable[str]) -> None:
+        """Take in which servers (ids) of a complete listing no record knows."""
+        self._strikes = {server: self.strikes(server) + 1 for server in strays}
+
+    def strikes(self, server: str) -> int:
+        """Complete listings in a row that held this server while no record knew it."""
+        return self._strikes.get(server, 0)
+
+    def watch_others(self, others: Set[str], room: bool, now: datetime) -> None:
+        """Take in which servers (ids) of other installations a complete listing held, and whether there was room."""
+        quiet = room and self._others is not None and others <= self._others
+        self.lendable_since = (self.lendable_since or now) if quiet else None
+        self._others = others

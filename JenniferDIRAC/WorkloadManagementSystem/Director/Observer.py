@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Server
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
@@ -17,14 +18,20 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import (
     DiracUnavailable,
     PilotFacts,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Director.Drift import drift
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.ExpiryWatch import ExpiryWatch
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
+from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import (
+    is_ours,
+    pilot_reference,
+    strays,
+    unknown_server,
+    with_neighbours,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Bounds,
     CloudUse,
     Endpoint,
     EndpointKey,
@@ -40,6 +47,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect
 
 # So long after its back-off a VM type whose last VM ended badly gets one probe at a time.
 _HEALTH_WINDOW = timedelta(days=1)
@@ -101,6 +109,7 @@ class Observer:
                 self._expiries.heard(key, look.expiries, now)
         self._remember(seen, records, installation, now)
         records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
+        unknown = self._unknown(seen, installation, {record.vm_id for record in records})
         offerings = {
             VMTypeKey(key.site, key.ce, queue): offering
             for key, look in seen.items()
@@ -108,15 +117,37 @@ class Observer:
             for queue, offering in look.offerings.items()
         }
         demand = self._dirac.task_queues(dict(_questions(configured, offerings)))
-        facts = self._pilot_facts(records)
+        references = [pilot_reference(key.ce, each.identity.vm) for key, found in unknown.items() for each in found]
+        facts = self._pilot_facts([*(record.pilot_reference for record in records), *references])
+        without_room = {
+            server.identity.vm
+            for look in seen.values()
+            if isinstance(look, Observation)
+            for server in look.servers
+            if server.lacks_room and is_ours(server, installation)
+        }
         unusable = self._unusable(configured)
+        endpoints = (
+            self._endpoint(config, seen[key_of(config)], offerings, demand, unusable, installation)
+            for config in configured
+        )
         snapshot = Snapshot(
             endpoints=tuple(
-                self._endpoint(config, seen[key_of(config)], offerings, demand, unusable, installation)
-                for config in configured
+                self._in_tenancy(endpoint, seen[endpoint.key], unknown, facts, installation, now)
+                for endpoint in endpoints
             ),
             task_queues=demand.task_queues,
-            vms=tuple(self._vm(record, seen.get(record.endpoint), facts, now) for record in records),
+            vms=tuple(
+                self._vm(
+                    record,
+                    seen.get(record.endpoint),
+                    facts,
+                    now,
+                    drift(record, offerings.get(record.vm_type)),
+                    record.vm_id in without_room,
+                )
+                for record in records
+            ),
             recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
@@ -177,6 +208,17 @@ class Observer:
         listed = {server.vm for look in looks for server in _ours(look, installation)}
         return self._store.ended(listed - live)
 
+    def _unknown(
+        self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, known: set[str]
+    ) -> dict[EndpointKey, tuple[Server, ...]]:
+        """Our servers in each complete listing that no record knows, live or ended."""
+        found = {}
+        for key, look in seen.items():
+            if isinstance(look, Observation):
+                found[key] = strays(look.servers, installation, known)
+                self._memory[key].strike(server.id for server in found[key])
+        return found
+
     def _demand_problem(self, demand: Demand) -> str:
         """Why demand is not known for every VM type, or ""."""
         problem = "; ".join(dict.fromkeys(demand.unanswered.values()))
@@ -184,10 +226,10 @@ class Observer:
             self._warn(f"Demand is unknown for {len(demand.unanswered)} VM types: {problem}")
         return problem and f"demand is unknown: {problem}"
 
-    def _pilot_facts(self, records: Iterable[VMRecord]) -> dict[str, PilotFacts] | None:
-        """What DIRAC knows of the VMs' pilots; None when it could not be asked."""
+    def _pilot_facts(self, references: Iterable[str]) -> dict[str, PilotFacts] | None:
+        """What DIRAC knows of these pilots; None when it could not be asked."""
         try:
-            return self._dirac.pilot_facts(record.pilot_reference for record in records)
+            return self._dirac.pilot_facts(references)
         except DiracUnavailable as error:
             self._warn(f"The pilots' states are unknown in this cycle: {error}")
             return None
@@ -200,12 +242,12 @@ class Observer:
             return dict.fromkeys(keys, str(error))
 
     def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
-        """Ends that tell of a VM type's health: not those of VMs which a full or absent cloud never made."""
+        """Ends that tell of a VM type's health or room: not those of VMs which an absent cloud never made."""
         return tuple(
-            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at)
+            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at, record.no_room)
             for record in self._store.recent_ends(since)
             if record.outcome and record.ended_at
-            if record.server_id or record.outcome is not Outcome.FAILED_TO_START
+            if record.server_id or record.no_room or record.outcome is not Outcome.FAILED_TO_START
         )
 
     def _vm(
@@ -214,6 +256,8 @@ class Observer:
         seen: Observation | Exception | None,
         facts: Mapping[str, PilotFacts] | None,
         now: datetime,
+        drifted: str,
+        lacks_room: bool,
     ) -> VirtualMachine:
         """The record with what this cycle saw of it; new sights are noted in the store."""
         pilot = facts.get(record.pilot_reference) if facts is not None else PilotFacts(PilotState.NOT_ASKED, 0)
@@ -233,6 +277,8 @@ class Observer:
         finished_at = record.pilot_finished_at
         if finished_at is None and (said is not None or (pilot and pilot.state is PilotState.FINISHED)):
             finished_at = news["pilot_finished_at"] = now
+        if lacks_room and not record.no_room:
+            news["no_room"] = True
         if news:
             self._store.note(record.vm_id, **news)
         memory = self._memory.get(record.endpoint)
@@ -256,6 +302,9 @@ class Observer:
             outcome_reason=record.outcome_reason,
             outcome_code=record.code,
             task_queue=record.task_queue,
+            heartbeat_at=record.heartbeat_at,
+            no_room=record.no_room or lacks_room,
+            drifted=drifted,
         )
 
     def _endpoint(
@@ -276,12 +325,36 @@ class Observer:
                 _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings, demand)
                 for vm_type in config.vm_types
             ),
-            bounds=Bounds(config.max_vms, config.max_cores),
+            bounds=config.bounds,
+            vo_bounds={vo: limits.bounds for vo, limits in config.vo_limits.items()},
+            shares=config.shares,
+            priority=config.priority,
+            domain=config.quota_domain,
+            max_starting_cores=config.max_starting_cores,
+            probes=config.vacuum_vms,
             unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
             servers=_ours(listed, installation) if listed else None,
             suspect_since=memory.suspect_since,
             watching_since=memory.since,
             cloud=CloudUse(**vars(listed.limits)) if listed else None,
+        )
+
+    def _in_tenancy(
+        self,
+        endpoint: Endpoint,
+        look: Observation | Exception,
+        unknown: Mapping[EndpointKey, Iterable[Server]],
+        facts: Mapping[str, PilotFacts] | None,
+        installation: str,
+        now: datetime,
+    ) -> Endpoint:
+        """The endpoint with what its list shows beside the servers of our records."""
+        if not isinstance(look, Observation):
+            return endpoint
+        key, memory = endpoint.key, self._memory[endpoint.key]
+        return replace(
+            with_neighbours(endpoint, look.servers, memory, installation, now),
+            unknown=tuple(unknown_server(server, key.ce, memory, facts) for server in unknown[key]),
         )
 
 
@@ -310,7 +383,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
         slots=config.number_of_processors,
         ram_mib=flavor.ram_mib if flavor else config.max_ram,
         vos=config.vos,
-        bounds=Bounds(config.max_vms, config.max_cores),
+        bounds=config.bounds,
         fills_cores=config.fills_cores,
         unusable=offering.problem or demand.unanswered.get(key, ""),
         matches_known=flavor is not None and key not in demand.unanswered,
@@ -319,7 +392,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
 
 def _ours(look: Observation, installation: str) -> tuple[ServerView, ...]:
     return tuple(
-        ServerView(server.id, server.identity.vm, ServerState(server.status.value), server.fault)
+        ServerView(server.id, server.identity.vm, ServerState(server.status.value), server.fault, server.lacks_room)
         for server in look.servers
-        if server.identity is not None and server.identity.installation == installation
+        if is_ours(server, installation)
     )

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import is_supply
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
@@ -16,6 +15,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch
 
 
 @dataclass(slots=True)

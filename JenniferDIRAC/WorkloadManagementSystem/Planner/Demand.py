@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     PilotState,
     TaskQueue,
@@ -18,6 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch
 
 #: States of a VM that was asked for and has not shown life yet.
 STARTING = frozenset({VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING})

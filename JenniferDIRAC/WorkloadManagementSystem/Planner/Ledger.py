@@ -118,14 +118,22 @@ class Offer:
 class Ledger:
     """Counts per place, and what each offer's limits say."""
 
-    def __init__(self, snapshot: Snapshot, taken: Census, health: Health, policy: Policy, now: datetime):
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        taken: Census,
+        health: Health,
+        policy: Policy,
+        now: datetime,
+        sent: Mapping[EndpointKey, int],
+    ):
         self.health, self.policy, self.now = health, policy, now
         self.pause = pausing(snapshot.levers, now)
         self.drains = [lever for lever in standing(snapshot.levers, now) if lever.kind is LeverKind.DRAIN]
         self.versions: Counter[str] = Counter()
         self.unproven: Counter[Scope] = Counter()
         self.rooms: dict[EndpointKey, Room] = {}
-        self._counts = taken.counts
+        self._counts, self._sent = taken.counts, sent
         self._vo_bounds = {vo.lower(): bounds for vo, bounds in snapshot.vo_bounds.items()}
         self._domains: defaultdict[str, list[Room]] = defaultdict(list)
         self._domain_places: dict[str, Place] = {}
@@ -185,7 +193,8 @@ class Ledger:
                 room.place.add(count.vms, count.cores, count.starting)
                 room.starting += count.starting
                 room.starting_cores += count.starting_cores
-        for room in self.rooms.values():
+        for key, room in self.rooms.items():
+            room.creates = self._sent.get(key, 0)
             room.changed()
         for domain, bounds in snapshot.domains.items():
             place = Place(f"quota domain {domain}", f"CloudDirector/QuotaDomains/{domain}", bounds, DOMAIN_LIMITS)

@@ -207,12 +207,16 @@ class VMType:
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """One of *our* servers as listed: name and metadata agree that it is this installation's VM ``vm``."""
+    """One of *our* servers as listed: name and metadata agree that it is this installation's VM ``vm``.
+
+    ``lacks_room``: it went to ERROR because the cloud had no room for it.
+    """
 
     id: str
     vm: str
     state: ServerState
     fault: str = ""
+    lacks_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +254,7 @@ class Endpoint:
 
     ``unusable`` is "" or the reason why nothing may be started. ``servers`` is None when the listing failed or broke
     off: then no record of this endpoint changes. ``cloud`` is None when the limits are unknown. ``suspect_since`` is
-    since when its complete listings are suspect (``Lifecycle.is_suspect``) without a break, None when this one is not.
+    since when its complete listings are suspect (``Watch.is_suspect``) without a break, None when this one is not.
     ``watching_since`` is since when its listings came without a break; time-outs there count from that too.
 
     ``bounds`` are the endpoint's own limits, ``vo_bounds`` those of a VO there. ``priority``: endpoints of a higher one

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import census
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all, disbelief, watches
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Answer,
     Delete,
+    EndpointKey,
     Move,
     Plan,
     Policy,
@@ -24,13 +27,17 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.NoRoom import pauses
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import probes
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import disbelief, watches
 
 
-def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
+def plan_cycle(
+    snapshot: Snapshot, policy: Policy, now: datetime, sent: Mapping[EndpointKey, int] = MappingProxyType({})
+) -> Plan:
     """What to do about this snapshot; the same snapshot gives the same plan, in whatever order its parts stand.
 
     The records are judged first, and VMs are started for what they are going to be: carry out the moves and deletes
-    before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue.
+    before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue. ``sent`` are
+    the creates that each endpoint got in this cycle already.
     """
     groups = by_type(snapshot.vms)
     decisions = decide_all(snapshot, policy, now, groups)
@@ -54,7 +61,7 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
             for endpoint in snapshot.endpoints
         ),
     )
-    ledger = Ledger(believed, taken, health, policy, now)
+    ledger = Ledger(believed, taken, health, policy, now, sent)
     wanted = grouped(each_once(snapshot.task_queues))
     vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
     assign(wanted, taken.supply, vm_types, health.success)
@@ -65,6 +72,7 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
         moves=tuple(decision for decision in ordered if isinstance(decision, Move)),
         deletes=tuple(decision for decision in ordered if isinstance(decision, Delete)),
         unmet=allocation.unmet,
+        collects=collect(snapshot, policy, now),
         answers=_answers(wanted),
         stops=allocation.stops,
     )

@@ -84,7 +84,7 @@ class ScriptedServer:
                 self.end_headers()
                 self.wfile.write(reply.bytes)
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_DELETE = answer
 
             def log_message(self, *args):
                 pass

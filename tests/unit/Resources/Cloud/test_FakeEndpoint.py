@@ -12,6 +12,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Flavor,
     Identity,
     Image,
+    Leftover,
     Limits,
     NoCapacity,
     QuotaExceeded,
@@ -150,6 +151,8 @@ def call(cloud, what):
         Call.FIND: ("name",),
         Call.DELETE: ("server-0001",),
         Call.CONSOLE: ("server-0001",),
+        Call.LEFTOVERS: (("server-0001",),),
+        Call.DELETE_LEFTOVER: (Leftover("port", "p", "server-0001"),),
     }
     return getattr(cloud, what.value)(*arguments.get(what, ()))
 
@@ -207,7 +210,8 @@ def test_a_server_in_error_tells_the_clouds_own_fault(cloud, clock):
     cloud.faults.next(Call.CREATE, Fault.NO_CAPACITY)
     cloud.create_server(request())
     clock.sleep(30)
-    assert cloud.list_servers()[0].fault == "No valid host was found."
+    (failed,) = cloud.list_servers()
+    assert (failed.fault, failed.lacks_room) == ("No valid host was found.", True)
 
 
 def test_a_listing_can_break_off_or_come_back_empty_or_short(cloud):
@@ -226,6 +230,19 @@ def test_a_delete_can_be_ignored(cloud):
     cloud.faults.next(Call.DELETE, Fault.DELETE_IGNORED)
     cloud.delete_server(made.id)
     assert len(cloud.list_servers()) == 1
+
+
+def test_a_delete_can_leave_a_port_behind(cloud):
+    left, clean = cloud.create_server(request()), cloud.create_server(request("c" * 32))
+    cloud.faults.next(Call.DELETE, Fault.LEAVE_PORT)
+    for server in (left, clean):
+        cloud.delete_server(server.id)
+    (port,) = cloud.leftovers((left.id, clean.id))
+    assert port.server_id == left.id
+    assert cloud.leftovers((clean.id,)) == ()
+    cloud.delete_leftover(port)
+    cloud.delete_leftover(port)
+    assert cloud.leftovers((left.id,)) == ()
 
 
 def test_a_slow_answer_sleeps_by_the_injected_clock_and_then_comes(cloud, clock):

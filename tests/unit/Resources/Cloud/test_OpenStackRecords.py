@@ -8,6 +8,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Flavor,
     Identity,
     Image,
+    Leftover,
     Limits,
     Network,
     ServerRequest,
@@ -18,6 +19,7 @@ from JenniferDIRAC.Resources.Cloud.OpenStackRecords import (
     create_body,
     image_of,
     key_pairs_of,
+    leftover_of,
     limits_of,
     network_of,
     server_of,
@@ -83,6 +85,42 @@ def test_a_flavor_is_read_where_it_stands_and_looked_up_where_it_does_not():
 
 def test_a_fault_is_on_one_line():
     assert server_of({"id": "1", "name": "n", "fault": {"message": "No\nhost. "}}, {}).fault == "No host."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "lacks_room"),
+    [
+        ("ERROR", "No valid host was found. ", True),
+        ("ERROR", "No valid host was found. There are not enough hosts available.", True),
+        (
+            "ERROR",
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying",
+            True,
+        ),
+        ("ERROR", "Build of instance aborted: Volume did not finish being created", False),
+        ("ERROR", None, False),
+        ("ACTIVE", "No valid host was found. ", False),  # of a resize: the server runs
+    ],
+)
+def test_a_server_that_failed_for_want_of_room_says_so(status, message, lacks_room):
+    told = {"id": "1", "name": "n", "status": status, "fault": {"message": message, "code": 500}}
+    assert server_of(told, {}).lacks_room is lacks_room
+
+
+@pytest.mark.parametrize(
+    ("device", "owner", "left"),
+    [
+        ("s1", "compute:nova", True),
+        ("s1", "compute:None", True),
+        ("s2", "compute:nova", False),  # another server's
+        ("", "", False),
+        ("s1", "network:dhcp", False),
+        (None, None, False),
+    ],
+)
+def test_a_port_is_left_behind_when_nova_made_it_for_a_server_of_ours_that_is_gone(device, owner, left):
+    told = {"id": "p", "device_id": device, "device_owner": owner}
+    assert leftover_of(told, {"s1", "s9"}) == (Leftover("port", "p", "s1") if left else None)
 
 
 @pytest.mark.parametrize("missing", ["id", "name"])

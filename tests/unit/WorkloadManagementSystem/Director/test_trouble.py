@@ -78,12 +78,14 @@ def test_an_ambiguous_create_that_made_nothing_ends_and_is_made_anew():
     assert len(world.cloud.list_servers()) == 1
 
 
-def test_a_full_cloud_is_no_fault_of_the_vm_type():
+def test_a_full_cloud_is_asked_again_after_a_while():
     world = World()
     world.cloud.faults.next(Call.CREATE, Fault.REFUSE)
     world.wait_for_jobs(1)
     world.cycle()
-    assert world.the_vm().outcome is Outcome.FAILED_TO_START
+    assert (world.the_vm().outcome, world.the_vm().no_room) == (Outcome.FAILED_TO_START, True)
+    world.cycle(600)
+    assert world.cloud.calls[Call.CREATE] == 1
     world.cycle()
     assert len(world.cloud.list_servers()) == 1
 

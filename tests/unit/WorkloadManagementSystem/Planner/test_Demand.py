@@ -4,8 +4,8 @@ import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, task_queue, vm, vm_type
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import assign, each_once, grouped, is_supply
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndReport, PilotState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch
 
 SMALL, BIG = vm_type(), vm_type(queue="big", cores=8, fills_cores=True)
 TYPES = {each.key: each for each in endpoint(GRIF, SMALL, BIG).vm_types}

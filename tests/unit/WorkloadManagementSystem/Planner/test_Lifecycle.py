@@ -19,13 +19,8 @@ from planner_world import (
     vm_type,
 )
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import (
-    TRANSITIONS,
-    Watch,
-    assess,
-    is_allowed,
-    is_suspect,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import assess
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS, is_allowed
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
     EndReport,
@@ -37,6 +32,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, is_suspect
 
 WITH_SERVER = [VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING]
 
@@ -185,10 +181,9 @@ def test_a_stopped_server_is_deleted_with_why_it_ended(state):
     assert (decision.server_id, decision.endpoint, decision.source) == ("s-vm1", GRIF, state)
 
 
-@pytest.mark.parametrize("state", [VMState.RUNNING, VMState.DRAINING])
 @pytest.mark.parametrize("status", [ServerState.ACTIVE, ServerState.UNKNOWN])
-def test_a_running_vm_lives_until_its_greatest_lifetime(state, status):
-    old = vm(state=state, minutes=60 * 24 * 7 - 1, pilot=PilotState.RUNNING)
+def test_a_draining_vm_lives_until_its_greatest_lifetime(status):
+    old = vm(state=VMState.DRAINING, minutes=60 * 24 * 7 - 1, since=ago(60), pilot=PilotState.RUNNING, jobs=1)
     assert decide(old, status) is None
     assert deletes_as(decide(replace(old, created_at=ago(60 * 24 * 7 + 1)), status), Outcome.EXPIRED)
 
@@ -204,7 +199,7 @@ def test_a_vm_that_said_hello_is_given_up_when_its_pilot_never_runs(pilot):
 
 @pytest.mark.parametrize(
     "life",
-    [{"pilot": PilotState.NOT_ASKED}, {"pilot": PilotState.RUNNING}, {"jobs": 1}, {"said": EndReport(300, "idle")}],
+    [{"pilot": PilotState.NOT_ASKED}, {"jobs": 1}, {"said": EndReport(300, "idle")}],
 )
 def test_a_running_vm_whose_pilot_may_work_is_not_given_up(life):
     assert decide(vm(state=VMState.RUNNING, minutes=600, spoke=True, **life), ServerState.ACTIVE) is None

@@ -1,0 +1,82 @@
+"""What our deleted servers left behind at a cloud, such as ports: found now and then, and deleted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint, CloudError, Leftover, Rejected
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey
+
+# A port too many costs little, a list of all ports costs a large project some seconds.
+RHYTHM = timedelta(minutes=30)
+LOOK_BACK = timedelta(days=1)
+MAX_DELETED = 20
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep of an endpoint deleted; ``error`` is what ended it early."""
+
+    endpoint: EndpointKey
+    deleted: tuple[Leftover, ...]
+    error: CloudError | None = None
+
+
+class LeftoverSweep:
+    """Twice in a row, half an hour apart, something must belong to a server that was ours and is gone."""
+
+    def __init__(self, store: VirtualMachineStore):
+        self._store = store
+        self._checked: dict[EndpointKey, datetime] = {}
+        self._suspects: dict[EndpointKey, frozenset[Leftover]] = {}
+
+    def due(
+        self, endpoints: Iterable[Endpoint], now: datetime
+    ) -> Mapping[EndpointKey, Callable[[CloudEndpoint], Swept]]:
+        """The sweeps to make now: where VMs ended since the last one, or it found something.
+
+        :raises StoreUnavailable: it is not known which VMs ended
+        """
+        listed = {
+            endpoint.key: {server.id for server in endpoint.servers}
+            for endpoint in endpoints
+            if endpoint.servers is not None and endpoint.suspect_since is None and self._is_time(endpoint.key, now)
+        }
+        if not listed:
+            return {}
+        gone: defaultdict[EndpointKey, set[str]] = defaultdict(set)
+        news: set[EndpointKey] = {key for key in listed if self._suspects.get(key)}
+        for record in self._store.recent_ends(now - LOOK_BACK):
+            key = record.endpoint
+            if key in listed and record.server_id and record.server_id not in listed[key]:
+                gone[key].add(record.server_id)
+                if key not in self._checked or record.ended_at >= self._checked[key]:
+                    news.add(key)
+        self._checked |= dict.fromkeys(listed, now)
+        return {key: partial(self._sweep, key, frozenset(gone[key])) for key in news}
+
+    def _is_time(self, key: EndpointKey, now: datetime) -> bool:
+        return key not in self._checked or abs(now - self._checked[key]) >= RHYTHM
+
+    def _sweep(self, key: EndpointKey, gone: frozenset[str], cloud: CloudEndpoint) -> Swept:
+        """In the endpoint's thread."""
+        found = cloud.leftovers(gone)
+        before, self._suspects[key] = self._suspects.get(key, frozenset()), frozenset(found)
+        deleted: list[Leftover] = []
+        error = None
+        for leftover in [each for each in found if each in before][:MAX_DELETED]:
+            try:
+                cloud.delete_leftover(leftover)
+            except CloudError as failure:
+                error = failure
+                if not isinstance(failure, Rejected):
+                    break  # the next would fare no better
+            else:
+                deleted.append(leftover)
+        self._suspects[key] -= frozenset(deleted)
+        return Swept(key, tuple(deleted), error)

@@ -1,0 +1,56 @@
+"""A plan carried out in passes: for what a cloud had no room for, what else there is is planned in the same cycle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Aftermath import aftermath
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+
+#: The second finds the next offering, the third one after that; what then still waits, waits for the next cycle.
+MAX_PASSES = 3
+
+
+def carry_out(
+    executor: Executor,
+    plan: Plan,
+    sight: Sight,
+    configured: Iterable[EndpointConfig],
+    installation: str,
+    policy: Policy,
+    now: datetime,
+) -> tuple[Plan, Carried]:
+    """Carry out ``plan``, which was made of ``sight`` at ``now``; the whole plan in the end, and what became of it.
+
+    Late answers are left to the next cycle, and their endpoint with them.
+
+    :raises StoreUnavailable: as ``Executor.carry_out``
+    """
+    snapshot, first = sight.snapshot, plan
+    carried = last = executor.carry_out(plan, sight, configured, installation, policy)
+    for _ in range(MAX_PASSES - 1):
+        attempts = last.attempts(now)
+        if not any(vm.no_room for vm in attempts):
+            break
+        snapshot = aftermath(snapshot, attempts, last.closed(), now)
+        sent = Counter(create.vm_type.endpoint for create in plan.creates)
+        again = plan_cycle(snapshot, policy, now, sent)
+        # The records were judged in the first pass.
+        more = replace(again, moves=(), deletes=(), collects=())
+        plan = replace(
+            more,
+            creates=plan.creates + more.creates,
+            moves=first.moves,
+            deletes=first.deletes,
+            collects=first.collects,
+        )
+        last = executor.carry_out(more, sight, configured, installation, policy)
+        carried = carried.and_then(last)
+    return plan, carried

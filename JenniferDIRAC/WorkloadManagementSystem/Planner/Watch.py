@@ -1,0 +1,68 @@
+"""By what time ages are judged, and which lists of servers are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Endpoint,
+    EndpointKey,
+    Policy,
+    Snapshot,
+    VirtualMachine,
+    VMState,
+)
+
+#: States in which a VM with a server is to be found in its endpoint's list.
+LISTED_STATES = frozenset({VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING})
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The time by which ages are judged, and since when somebody looked without a break."""
+
+    policy: Policy
+    now: datetime
+    since: datetime | None = None
+
+    def longer(self, start: datetime, timeout: timedelta) -> bool:
+        """Whether more than ``timeout`` went by since ``start`` while somebody was looking."""
+        return self.now - (start if self.since is None else max(start, self.since)) > timeout
+
+
+def is_suspect(believed: Set[str], listed: Set[str]) -> bool:
+    """Whether a complete listing lacks so many servers at once that it is rather the list that is wrong.
+
+    ``believed`` are the ids of an endpoint's VMs in ``LISTED_STATES`` whose record has a server, ``listed`` those of
+    the VMs that its list shows.
+    """
+    return len(believed) > 1 and 2 * len(believed & listed) < len(believed)
+
+
+def disbelief(endpoint: Endpoint, vms: Iterable[VirtualMachine], watch: Watch) -> str:
+    """Why nothing is believed gone on this endpoint's list: "" or how much of it is missing since when."""
+    since = endpoint.suspect_since
+    if since is None or watch.longer(since, watch.policy.suspect_timeout):
+        return ""
+    believed = {vm.id for vm in vms if vm.endpoint == endpoint.key and vm.server_id and vm.state in LISTED_STATES}
+    missing = len(believed - {server.vm for server in endpoint.servers or ()})
+    return f"{missing} of {len(believed)} servers are missing from its list since {since:%Y-%m-%d %H:%M} UTC"
+
+
+def watches(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[EndpointKey, Watch]:
+    """Per endpoint since when it was looked at without a break: by the director, and with a list in answer."""
+    return {
+        endpoint.key: Watch(
+            policy,
+            now,
+            max((since for since in (snapshot.watching_since, endpoint.watching_since) if since), default=None),
+        )
+        for endpoint in snapshot.endpoints
+    }
+
+
+def in_words(time: timedelta) -> str:
+    minutes = time / timedelta(minutes=1)
+    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
