@@ -81,15 +81,16 @@ def world(vms: int, endpoints: int, jobs: int, seed: int = 1) -> Snapshot:
     """A snapshot of that size, the same each time; a queue has up to ``jobs`` waiting jobs."""
     dice = random.Random(seed)
     keys = [EndpointKey(f"CLOUD.Site{number}.org", f"cloud-{number}") for number in range(endpoints)]
+    queues = _task_queues(keys, jobs, dice)
     machines: dict[EndpointKey, list[VirtualMachine]] = {key: [] for key in keys}
     for number in range(vms):
         key = keys[number % endpoints]
-        machines[key].append(_machine(number, key, dice))
+        machines[key].append(_machine(number, key, queues, dice))
     return Snapshot(
         endpoints=tuple(
             _endpoint(key, machines[key], full=number % 2 == 0, dice=dice) for number, key in enumerate(keys)
         ),
-        task_queues=_task_queues(keys, jobs, dice),
+        task_queues=queues,
         vms=tuple(vm for of_endpoint in machines.values() for vm in of_endpoint),
         recent_ends=tuple(_end(keys, dice) for _ in range(vms // 20)),
         vos=frozenset(_VOS),
@@ -98,8 +99,11 @@ def world(vms: int, endpoints: int, jobs: int, seed: int = 1) -> Snapshot:
     )
 
 
-def _machine(number: int, where: EndpointKey, dice: random.Random) -> VirtualMachine:
+def _machine(number: int, where: EndpointKey, queues: tuple[TaskQueue, ...], dice: random.Random) -> VirtualMachine:
     queue, cores, _ = dice.choices(_OFFERS, (50, 30, 15, 5))[0]
+    vo = dice.choices(_VOS, (5, 2, 3))[0]
+    # each record has names of its own, as read from a database
+    key = VMTypeKey(where.site, where.ce, queue)
     kind = dice.random()
     values = {}
     if kind < 0.96:
@@ -107,16 +111,15 @@ def _machine(number: int, where: EndpointKey, dice: random.Random) -> VirtualMac
         values = {"spoke": True, "pilot": PilotState.RUNNING, "jobs": dice.randint(1, 20)}
     elif kind < 0.99:
         state, minutes = dice.choice((VMState.REQUESTED, VMState.BOOTING)), dice.uniform(0, 8)
-        values = {"task_queue": dice.randint(1, _QUEUES)}
+        values = {"task_queue": dice.choice([each.id for each in queues if each.vo == vo and key in each.matches])}
     else:
         state, minutes = VMState.DELETING, dice.uniform(0, 3)
         values = {"outcome": Outcome.WORKED, "outcome_reason": "It ran 3 jobs.", "jobs": 3}
     since = _NOW - timedelta(minutes=minutes)
     return VirtualMachine(
         id=f"vm-{number:06d}",
-        # each record has names of its own, as read from a database
-        vm_type=VMTypeKey(where.site, where.ce, queue),
-        vo=dice.choices(_VOS, (5, 2, 3))[0],
+        vm_type=key,
+        vo=vo,
         cores=cores,
         ram_mib=2048 * cores,
         state=state,
