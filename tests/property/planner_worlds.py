@@ -39,13 +39,13 @@ ALIVE = (ServerState.BUILDING, ServerState.ACTIVE, ServerState.UNKNOWN)
 LIVE_STATES = (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING)
 
 # Worlds are roomy more often than not, so that plans do something; the tight ones reach the limits.
-caps = st.sampled_from((None, None, None, None, 0, 1, 2, 3, 8))
+caps = st.sampled_from((None,) * 8 + (0, 1, 2, 3, 8))
 rare_caps = st.sampled_from((None,) * 9 + (1, 2, 3))
 past = st.sampled_from((0, 0.5, 3, 9, 11, 14, 16, 600, 60 * 24 * 8)).map(lambda m: NOW - timedelta(minutes=m))
 policies = st.builds(
     Policy,
     max_booting=st.sampled_from((2, 6, 20)),
-    max_creates_per_cycle=st.sampled_from((0, 2, 10, 10)),
+    max_creates_per_cycle=st.sampled_from((0, 2, 10, 10, 10, 10)),
     max_deletes_per_cycle=st.sampled_from((0, 1, 20, 20)),
     missed_listings=st.integers(1, 3),
 )
@@ -137,10 +137,10 @@ def endpoints(draw, where, vms, cores, crossing):
         bounds=Bounds(
             draw(caps.map(_doubled)), draw(caps.map(_doubled).map(_doubled)), draw(rare_caps), draw(rare_caps)
         ),
-        unusable=draw(st.sampled_from(("",) * 9 + ("banned",))),
-        servers=draw(st.sampled_from((tuple(listed),) * 9 + (None,))),
+        unusable=draw(st.sampled_from(("",) * 14 + ("banned",))),
+        servers=draw(st.sampled_from((tuple(listed),) * 14 + (None,))),
         cloud=draw(st.none() | quota),
-        suspect_since=draw(st.sampled_from((None,) * 4 + (NOW, NOW - timedelta(hours=1)))),
+        suspect_since=draw(st.sampled_from((None,) * 9 + (NOW, NOW - timedelta(hours=1)))),
         watching_since=draw(st.none() | past),
         priority=draw(st.sampled_from((0, 0, 0, 5))),
         domain=draw(st.sampled_from(("", DOMAIN))),
