@@ -10,9 +10,8 @@ ends when the cloud lists it no more, and a delete that was asked for before it 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Brakes import braked, shows_life
@@ -65,41 +64,57 @@ def is_allowed(source: VMState, target: VMState) -> bool:
 
 def decide_all(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[str, Move | Delete]:
     """The decision of this cycle per VM, by the VM's id; VMs that stay as they are have none."""
-    listed = {endpoint.key: endpoint for endpoint in snapshot.endpoints if endpoint.servers is not None}
-    watch = {key: each for key, each in watches(snapshot, policy, now).items() if key in listed}
-    disbelieved = {key for key, endpoint in listed.items() if disbelief(endpoint, snapshot.vms, watch[key])}
-    servers = {key: _by_vm(endpoint) for key, endpoint in listed.items()}
+    watch = watches(snapshot, policy, now)
+    looks = {
+        endpoint.key: _look(endpoint, snapshot.vms, watch[endpoint.key])
+        for endpoint in snapshot.endpoints
+        if endpoint.servers is not None
+    }
     decisions: dict[str, Move | Delete] = {}
     by_clock: set[str] = set()
     seen: list[VirtualMachine] = []
     for vm in snapshot.vms:
-        where = vm.endpoint
-        if where not in listed:
+        look = looks.get(vm.endpoint)
+        if look is None:
             continue
-        server = server_of(vm, servers[where].get(vm.id, ()))
+        server = server_of(vm, look.servers.get(vm.id, ()))
         if server is not None:
             seen.append(vm)
-        elif where in disbelieved:
+        elif look.disbelieved:
             continue
-        decision = decide(vm, server, watch[where])
+        decision = decide(vm, server, look.watch)
         if decision is None:
             continue
         decisions[vm.id] = decision
-        if isinstance(decision, Delete) and shows_life(vm) and not (server and shown(vm, server, watch[where])):
+        if isinstance(decision, Delete) and shows_life(vm) and not (server and shown(vm, server, look.watch)):
             by_clock.add(vm.id)
     decisions = braked(decisions, by_clock, snapshot.vms, policy)
     return decisions | drain_drifted(seen, decisions, watch)
 
 
-def _by_vm(endpoint: Endpoint) -> dict[str, list[ServerView]]:
-    servers: defaultdict[str, list[ServerView]] = defaultdict(list)
-    for server in endpoint.servers or ():
-        servers[server.vm].append(server)
-    return servers
+@dataclass(frozen=True)
+class _Look:
+    """One endpoint's complete listing, by VM."""
+
+    watch: Watch
+    servers: Mapping[str, Sequence[ServerView]]
+    disbelieved: bool
 
 
-def server_of(vm: VirtualMachine, own: Iterable[ServerView]) -> ServerView | None:
+def _look(endpoint: Endpoint, vms: Iterable[VirtualMachine], watch: Watch) -> _Look:
+    servers = endpoint.servers or ()
+    by_vm: dict[str, tuple[ServerView, ...]] = {server.vm: (server,) for server in servers}
+    if len(by_vm) < len(servers):
+        by_vm = dict.fromkeys(by_vm, ())
+        for server in servers:
+            by_vm[server.vm] += (server,)
+    return _Look(watch, by_vm, bool(disbelief(endpoint, vms, watch)))
+
+
+def server_of(vm: VirtualMachine, own: Sequence[ServerView]) -> ServerView | None:
     """Of the servers that bear its identity the one in its record, else any (an ambiguous create)."""
+    if len(own) == 1:
+        return own[0]
     return min(own, key=lambda server: (server.id != vm.server_id, server.id), default=None)
 
 
@@ -132,7 +147,7 @@ def decide(vm: VirtualMachine, server: ServerView | None, watch: Watch) -> Move 
     if vm.state in OVER:
         left_alone = vm.state is VMState.ENDED and (vm.held or _came_back(vm, server, watch))
         return None if left_alone else _delete(vm, server, stored(vm, watch))
-    if _verdict_waits(vm, server, watch):
+    if server.state is ServerState.STOPPED and _verdict_waits(vm, watch):
         return None
     end = None if vm.held else shown(vm, server, watch) or timed_out(vm, server, watch)
     if end is not None:
@@ -162,14 +177,10 @@ def _came_back(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
     )
 
 
-def _verdict_waits(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
+def _verdict_waits(vm: VirtualMachine, watch: Watch) -> bool:
     """It stopped, and only DIRAC knows why: it is asked again, for a while."""
     unknown = vm.pilot is PilotState.NOT_ASKED and vm.said is None and vm.jobs == 0
-    return (
-        unknown
-        and server.state is ServerState.STOPPED
-        and not watch.longer(vm.since, watch.policy.registration_timeout)
-    )
+    return unknown and not watch.longer(vm.since, watch.policy.registration_timeout)
 
 
 def _adopted(vm: VirtualMachine, server: ServerView | None) -> str:
