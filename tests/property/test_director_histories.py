@@ -87,7 +87,7 @@ class History:
             cloud.faults = Faults()
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32), st.sampled_from((0.01, 0.05, 0.2)))
 def test_after_the_last_fault_every_intent_ends_and_nothing_is_left(seed, rate):
     history = History(seed, rate)
@@ -107,7 +107,7 @@ def test_after_the_last_fault_every_intent_ends_and_nothing_is_left(seed, rate):
         assert cloud.ports == []
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_a_held_vm_outlives_every_timeout(seed):
     """Its lever is taken from whoever reads the levers: here the snapshot's VMs are held as they are made."""
