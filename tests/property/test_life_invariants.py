@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from hypothesis import event, given
 from hypothesis import strategies as st
-from test_planner_invariants import ENDPOINTS, NOW, past, policies, snapshots
+from planner_worlds import ENDPOINTS, NOW, past, policies, snapshots
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,

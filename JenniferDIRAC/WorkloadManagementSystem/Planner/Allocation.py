@@ -84,29 +84,34 @@ def _refused(snapshot: Snapshot, groups: Iterable[Group]) -> dict[str, Stop]:
 
 def _market(vo: str, groups: list[Group], vm_types: Iterable[VMType], ledger: Ledger) -> Market:
     matched: set[VMTypeKey] = set().union(*{group.matches for group in groups})
-    offers = (
-        ledger.offer(vm_type, vo, order)
-        for order, vm_type in enumerate(vm_types)
-        if vm_type.key in matched and serves(vm_type, vo)
-    )
+    known: dict[frozenset[str], bool] = {}
+    offers = []
+    for order, vm_type in enumerate(vm_types):
+        if vm_type.vos not in known:
+            known[vm_type.vos] = serves(vm_type, vo)
+        if known[vm_type.vos] and vm_type.key in matched:
+            offers.append(ledger.offer(vm_type, vo, order))
     return Market(vo, groups, offers)
 
 
 def _turns(markets: dict[str, Market], ledger: Ledger) -> Iterable[Create]:
-    wanting = dict(markets)
-    while wanting:
-        bids: list[tuple[int, float, str, Offer, Need]] = []
-        for vo, market in tuple(wanting.items()):
-            best = market.best()
-            if best is None:
-                del wanting[vo]
-                continue
-            offer, need = best
-            bids.append((-offer.room.endpoint.priority, offer.room.shares.ratio(vo), vo, offer, need))
-        if bids:
-            *_, offer, need = min(bids)
-            yield _start(offer, need, ledger)
-            markets[need.group.vo].started(need)
+    bids: dict[str, tuple[int, float, str, Offer, Need] | None] = {vo: _bid(market) for vo, market in markets.items()}
+    while best := min((bid for bid in bids.values() if bid is not None), default=None):
+        *_, vo, offer, need = best
+        yield _start(offer, need, ledger)
+        markets[vo].started(need)
+        for other, bid in bids.items():
+            # What was started elsewhere does not change what is best for another VO.
+            if bid is not None and (other == vo or bid[3].room.quota is offer.room.quota):
+                bids[other] = _bid(markets[other])
+
+
+def _bid(market: Market) -> tuple[int, float, str, Offer, Need] | None:
+    best = market.best()
+    if best is None:
+        return None
+    offer, need = best
+    return -offer.room.endpoint.priority, offer.room.shares.ratio(market.vo), market.vo, offer, need
 
 
 def _start(offer: Offer, need: Need, ledger: Ledger) -> Create:

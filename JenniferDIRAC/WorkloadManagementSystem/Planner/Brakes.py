@@ -34,7 +34,7 @@ def braked(
     alive = Counter(vm.endpoint for vm in vms if shows_life(vm)) if by_clock else Counter()
     killed: Counter[EndpointKey] = Counter()
     deleted: Counter[EndpointKey] = Counter()
-    doomed = [vm for vm in vms if isinstance(decisions.get(vm.id), Delete)]
+    doomed = [vm for vm in vms if vm.id in decisions and isinstance(decisions[vm.id], Delete)]
     for vm in sorted(doomed, key=lambda vm: (vm.state in OVER, vm.created_at, vm.id)):
         where = vm.endpoint
         kill = vm.id in by_clock and shows_life(vm)

@@ -135,7 +135,14 @@ def assign(
         if options is None:
             vm_type = vm_types.get(vm.vm_type)
             of_vo = by_vo.get(vm.vo.lower(), ()) if vm_type else ()
-            options = kinds[kind] = [(group, jobs) for group in of_vo if (jobs := covers(vm_type, vm.cores, group))]
+            # While it is not known what a VM type matches, it may match every queue of its VO: were its VMs no supply
+            # then, a Matcher that does not answer for a moment would double them elsewhere.
+            options = kinds[kind] = [
+                (group, jobs)
+                for group in of_vo
+                if (vm.vm_type in group.matches or not vm_type.matches_known)
+                and (jobs := group.at_once(vm_type, vm.cores))
+            ]
         if not options:
             continue
         # A VM that runs has booted.
@@ -166,14 +173,3 @@ def assign(
         need.left -= taken
         need.taken += taken
         need.coming.append(vm.id)
-
-
-def covers(vm_type: VMType, cores: int, group: Group) -> int:
-    """How many jobs of such queues a VM of this type and so many cores would run at once.
-
-    While it is not known what its VM type matches, it may match every queue of its VO: were it no supply then, a
-    Matcher that does not answer for a moment would double it elsewhere.
-    """
-    if vm_type.matches_known and vm_type.key not in group.matches:
-        return 0
-    return group.at_once(vm_type, cores)

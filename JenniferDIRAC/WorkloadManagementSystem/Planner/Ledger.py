@@ -130,6 +130,7 @@ class Ledger:
         self.health, self.policy, self.now = health, policy, now
         self.pause = pausing(snapshot.levers, now)
         self.drains = [lever for lever in standing(snapshot.levers, now) if lever.kind is LeverKind.DRAIN]
+        self._sick = {key for key, _ in health.unhealthy}
         self.versions: Counter[str] = Counter()
         self.unproven: Counter[Scope] = Counter()
         self.rooms: dict[EndpointKey, Room] = {}
@@ -290,7 +291,7 @@ class Ledger:
             return Stop(Limit.ENDPOINT_UNUSABLE, f"{endpoint.key}: {reason}")
         if vm_type.unusable:
             return Stop(Limit.VM_TYPE_UNUSABLE, f"{key}: {vm_type.unusable}")
-        for scope in scopes(key, vo):
+        for scope in scopes(key, vo) if key in self._sick else ():
             end = self.health.unhealthy.get(scope)
             left = math.ceil(backoff_left(end, self.policy, now)) if end else 0
             if left:
@@ -307,7 +308,7 @@ class Ledger:
         """What stops one more VM now."""
         vm_type, room, policy = offer.vm_type, offer.room, self.policy
         where, cores = room.endpoint.key, vm_type.cores
-        if self.health.unhealthy:
+        if vm_type.key in self._sick:
             for scope in scopes(vm_type.key, offer.vo):
                 end = self.health.unhealthy.get(scope)
                 if end is not None and self.unproven[scope]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import ClassVar, Self
 
 
 class VMState(str, Enum):
@@ -92,20 +93,18 @@ class Limit(str, Enum):
 
 
 class _Key:
-    """A name of several words that is looked up far more often than it is made: its hash is computed once."""
+    """A name of several words. The same words give the same object, for names are compared far more often than made:
+    each cycle looks some up for each VM."""
 
-    __slots__ = ("_hash", "_endpoint")
+    __slots__ = ("_endpoint",)
+    # Of one configuration there are a few thousand, so none is forgotten; setdefault of a dict is safe between threads.
+    _known: ClassVar[dict[tuple, Self]] = {}
 
-    def __hash__(self) -> int:
-        try:
-            return self._hash
-        except AttributeError:
-            hashed = hash(tuple(vars(self).values()))
-            object.__setattr__(self, "_hash", hashed)
-            return hashed
+    def __new__(cls, site: str, ce: str, *queue: str) -> Self:
+        words = (cls, site, ce, *queue)
+        return _Key._known.get(words) or _Key._known.setdefault(words, object.__new__(cls))
 
     def __reduce__(self) -> tuple:
-        # Without the hash: strings hash otherwise in another process.
         return type(self), tuple(vars(self).values())
 
 
@@ -116,7 +115,8 @@ class EndpointKey(_Key):
     site: str
     ce: str
 
-    __hash__ = _Key.__hash__
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __str__(self) -> str:
         return f"{self.site}/{self.ce}"
@@ -130,7 +130,11 @@ class VMTypeKey(_Key):
     ce: str
     queue: str
 
-    __hash__ = _Key.__hash__
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __new__(cls, site: str, ce: str, queue: str) -> Self:
+        return super().__new__(cls, site, ce, queue)
 
     @property
     def endpoint(self) -> EndpointKey:
