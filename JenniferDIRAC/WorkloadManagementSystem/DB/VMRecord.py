@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Lever, Outcome, Unmet, VMState, VMTypeKey
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,16 @@ class CycleReport:
     vms: Mapping[VMState, int] = field(default_factory=dict)
     unmet: tuple[Unmet, ...] = ()
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class LeverRecord:
+    """A lever and how it was taken back; ``released_at`` is None while it was not."""
+
+    lever: Lever
+    released_at: datetime | None = None
+    released_by: str = ""
+    released_why: str = ""
 
 
 @dataclass(frozen=True)

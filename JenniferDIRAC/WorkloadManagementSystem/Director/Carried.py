@@ -97,6 +97,11 @@ class Carried:
             self.starts + later.starts, {**self.refusals, **later.refusals}, {**self.answers, **later.answers}
         )
 
+    def put_off(self, why: str) -> Carried:
+        """Nothing was started, for this reason."""
+        places = {(start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts}
+        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
+
     def _refused_for_room(self, vm: str) -> bool:
         answer = self.answers.get(vm)
         return isinstance(answer, NotCreated) and answer.no_room

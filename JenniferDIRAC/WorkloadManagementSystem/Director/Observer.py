@@ -10,6 +10,7 @@ from functools import partial
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Server
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import (
@@ -36,6 +37,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
     EndReport,
+    Lever,
     Outcome,
     PilotState,
     Policy,
@@ -66,6 +68,13 @@ class Sight:
     demand_problem: str = ""
 
 
+class Elsewhere(Exception):
+    """The endpoint is another director's, so nobody looked."""
+
+    def __init__(self, holder: str):
+        super().__init__(f"another director has it: {holder}")
+
+
 def key_of(config: EndpointConfig) -> EndpointKey:
     return EndpointKey(config.site, config.ce)
 
@@ -76,6 +85,7 @@ class Observer:
     def __init__(
         self,
         store: VirtualMachineStore,
+        records: LiveRecords,
         dirac: DiracServices,
         workers: Mapping[EndpointKey, EndpointWorker],
         warn: Callable[[str], None],
@@ -83,6 +93,7 @@ class Observer:
         list_deadline: float = 30.0,
     ):
         self._store = store
+        self._records = records
         self._dirac = dirac
         self._workers = workers
         self._warn = warn
@@ -99,15 +110,25 @@ class Observer:
         policy: Policy,
         now: datetime,
         watching_since: datetime,
+        *,
+        others: Mapping[EndpointKey, str] | None = None,
+        closed: Mapping[EndpointKey, str] | None = None,
+        levers: tuple[Lever, ...] = (),
     ) -> Sight:
-        """:raises StoreUnavailable: without the records nothing can be decided"""
-        configured = tuple(configured)
-        records = self._store.live()
-        seen = self._look(records, configured, now)
+        """What there is to decide on, of the records as they were read last.
+
+        :param others: who has the endpoints that are another director's: they are not looked at
+        :param closed: why nothing is started at an endpoint, besides what DIRAC says
+        :raises StoreUnavailable: what was seen could not be recorded
+        """
+        configured, others, closed = tuple(configured), others or {}, closed or {}
+        records = self._records.last
+        by_endpoint = _by_endpoint(records)
+        seen = self._look(by_endpoint, [config for config in configured if key_of(config) not in others], now)
         for key, look in seen.items():
             if isinstance(look, Observation) and look.expiries is not None:
                 self._expiries.heard(key, look.expiries, now)
-        self._remember(seen, records, installation, now)
+        self._remember(seen, by_endpoint, installation, now)
         records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
         unknown = self._unknown(seen, installation, {record.vm_id for record in records})
         offerings = {
@@ -126,23 +147,26 @@ class Observer:
             for server in look.servers
             if server.lacks_room and is_ours(server, installation)
         }
-        unusable = self._unusable(configured)
+        unusable = self._unusable(configured) | closed
+        news: dict[str, Facts] = {}
         endpoints = (
-            self._endpoint(config, seen[key_of(config)], offerings, demand, unusable, installation)
-            for config in configured
+            self._endpoint(config, seen.get(key) or Elsewhere(others[key]), offerings, demand, unusable, installation)
+            for key, config in ((key_of(config), config) for config in configured)
         )
         snapshot = Snapshot(
             endpoints=tuple(
-                self._in_tenancy(endpoint, seen[endpoint.key], unknown, facts, installation, now)
+                self._in_tenancy(endpoint, seen.get(endpoint.key), unknown, facts, installation, now)
                 for endpoint in endpoints
             ),
             task_queues=demand.task_queues,
             vms=tuple(
+                # What is new of another director's VMs is for that one to note.
                 self._vm(
                     record,
                     seen.get(record.endpoint),
                     facts,
                     now,
+                    {} if record.endpoint in others else news,
                     drift(record, offerings.get(record.vm_type)),
                     record.vm_id in without_room,
                 )
@@ -152,20 +176,25 @@ class Observer:
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
+            levers=levers,
         )
+        self._store.note_all(news)
         consoles = {
             vm: text for look in seen.values() if isinstance(look, Observation) for vm, text in look.consoles.items()
         }
         return Sight(snapshot, offerings, consoles, self._demand_problem(demand))
 
     def _look(
-        self, records: Iterable[VMRecord], configured: Iterable[EndpointConfig], now: datetime
+        self,
+        by_endpoint: Mapping[EndpointKey, list[VMRecord]],
+        configured: Iterable[EndpointConfig],
+        now: datetime,
     ) -> dict[EndpointKey, Observation | Exception]:
         """One look at each cloud."""
         looks = {}
         for config in configured:
             key = key_of(config)
-            mine = [record for record in records if record.endpoint == key and record.said_code is None]
+            mine = [record for record in by_endpoint.get(key, ()) if record.said_code is None]
             awaited = Awaited(
                 first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
                 end=frozenset(record.vm_id for record in mine),
@@ -184,14 +213,14 @@ class Observer:
     def _remember(
         self,
         seen: Mapping[EndpointKey, Observation | Exception],
-        records: Iterable[VMRecord],
+        by_endpoint: Mapping[EndpointKey, list[VMRecord]],
         installation: str,
         now: datetime,
     ) -> None:
-        """Take the listings into memory; an endpoint that is not configured (any more) is forgotten."""
+        """Take the listings into memory; an endpoint that was not looked at is forgotten."""
         self._memory = {key: self._memory.get(key, ListingMemory()) for key in seen}
         for key, look in seen.items():
-            mine = [record for record in records if record.endpoint == key]
+            mine = by_endpoint.get(key, [])
             believed = {record.vm_id for record in mine if record.server_id and record.state in LISTED_STATES}
             listed = {view.vm for view in _ours(look, installation)} if isinstance(look, Observation) else set()
             suspect = is_suspect(believed, listed)
@@ -211,12 +240,13 @@ class Observer:
     def _unknown(
         self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, known: set[str]
     ) -> dict[EndpointKey, tuple[Server, ...]]:
-        """Our servers in each complete listing that no record knows, live or ended."""
-        found = {}
-        for key, look in seen.items():
-            if isinstance(look, Observation):
-                found[key] = strays(look.servers, installation, known)
-                self._memory[key].strike(server.id for server in found[key])
+        """Our servers in each complete listing of which there is no record at all."""
+        listed = {key: look.servers for key, look in seen.items() if isinstance(look, Observation)}
+        found = {key: strays(servers, installation, known) for key, servers in listed.items()}
+        late = self._store.known({server.identity.vm for servers in found.values() for server in servers})
+        found = {key: strays(servers, installation, late) for key, servers in found.items()}
+        for key, servers in found.items():
+            self._memory[key].strike(server.id for server in servers)
         return found
 
     def _demand_problem(self, demand: Demand) -> str:
@@ -242,12 +272,12 @@ class Observer:
             return dict.fromkeys(keys, str(error))
 
     def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
-        """Ends that tell of a VM type's health or room: not those of VMs which an absent cloud never made."""
+        """Ends that tell of a VM type's room or health: not those of VMs which an absent cloud never made."""
         return tuple(
             RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at, record.no_room)
-            for record in self._store.recent_ends(since)
+            for record in self._records.ends(since)
             if record.outcome and record.ended_at
-            if record.server_id or record.no_room or record.outcome is not Outcome.FAILED_TO_START
+            if record.no_room or record.server_id or record.outcome is not Outcome.FAILED_TO_START
         )
 
     def _vm(
@@ -256,10 +286,11 @@ class Observer:
         seen: Observation | Exception | None,
         facts: Mapping[str, PilotFacts] | None,
         now: datetime,
+        all_news: dict[str, Facts],
         drifted: str,
         lacks_room: bool,
     ) -> VirtualMachine:
-        """The record with what this cycle saw of it; new sights are noted in the store."""
+        """The record with what this cycle saw of it; what is new to the store goes to ``all_news`` too."""
         pilot = facts.get(record.pilot_reference) if facts is not None else PilotFacts(PilotState.NOT_ASKED, 0)
         jobs = max(record.jobs, pilot.jobs if pilot else 0)
         spoke, said = record.first_word_at is not None, _said(record)
@@ -280,7 +311,7 @@ class Observer:
         if lacks_room and not record.no_room:
             news["no_room"] = True
         if news:
-            self._store.note(record.vm_id, **news)
+            all_news[record.vm_id] = news
         memory = self._memory.get(record.endpoint)
         return VirtualMachine(
             id=record.vm_id,
@@ -317,7 +348,7 @@ class Observer:
         installation: str,
     ) -> Endpoint:
         key = key_of(config)
-        memory = self._memory[key]
+        memory = self._memory.get(key, ListingMemory())
         listed = seen if isinstance(seen, Observation) else None
         return Endpoint(
             key=key,
@@ -332,7 +363,7 @@ class Observer:
             domain=config.quota_domain,
             max_starting_cores=config.max_starting_cores,
             probes=config.vacuum_vms,
-            unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
+            unusable=unusable.get(key, "") if listed else _unseen(seen),
             servers=_ours(listed, installation) if listed else None,
             suspect_since=memory.suspect_since,
             watching_since=memory.since,
@@ -342,7 +373,7 @@ class Observer:
     def _in_tenancy(
         self,
         endpoint: Endpoint,
-        look: Observation | Exception,
+        look: Observation | Exception | None,
         unknown: Mapping[EndpointKey, Iterable[Server]],
         facts: Mapping[str, PilotFacts] | None,
         installation: str,
@@ -356,6 +387,17 @@ class Observer:
             with_neighbours(endpoint, look.servers, memory, installation, now),
             unknown=tuple(unknown_server(server, key.ce, memory, facts) for server in unknown[key]),
         )
+
+
+def _by_endpoint(records: Iterable[VMRecord]) -> dict[EndpointKey, list[VMRecord]]:
+    grouped: dict[EndpointKey, list[VMRecord]] = {}
+    for record in records:
+        grouped.setdefault(record.endpoint, []).append(record)
+    return grouped
+
+
+def _unseen(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, Elsewhere) else f"its servers could not be listed: {problem}"
 
 
 def _questions(

@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
+from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Aftermath import aftermath
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, Policy
@@ -26,6 +28,7 @@ def carry_out(
     installation: str,
     policy: Policy,
     now: datetime,
+    claim: Claim | None = None,
 ) -> tuple[Plan, Carried]:
     """Carry out ``plan``, which was made of ``sight`` at ``now``; the whole plan in the end, and what became of it.
 
@@ -34,7 +37,7 @@ def carry_out(
     :raises StoreUnavailable: as ``Executor.carry_out``
     """
     snapshot, first = sight.snapshot, plan
-    carried = last = executor.carry_out(plan, sight, configured, installation, policy)
+    carried = last = executor.carry_out(plan, sight, configured, installation, policy, claim)
     for _ in range(MAX_PASSES - 1):
         attempts = last.attempts(now)
         if not any(vm.no_room for vm in attempts):
@@ -51,6 +54,8 @@ def carry_out(
             deletes=first.deletes,
             collects=first.collects,
         )
-        last = executor.carry_out(more, sight, configured, installation, policy)
+        # The intents of the last pass are no other director's.
+        claim = claim and replace(claim, intents=claim.intents + bool(last.starts))
+        last = executor.carry_out(more, sight, configured, installation, policy, claim)
         carried = carried.and_then(last)
     return plan, carried

@@ -23,7 +23,7 @@ def drain_or_resume(vm: VirtualMachine, alive: bool, watch: Watch) -> Move | Non
     """
     if vm.held or is_done(vm):
         return None
-    why = vm.drain or _age(vm, watch)
+    why = vm.drain or (_age(watch) if vm.created_at < watch.drained_before else "")
     if why and alive and vm.state is not VMState.DRAINING:
         return Move(vm.id, vm.state, VMState.DRAINING, why)
     if vm.state is VMState.DRAINING and not why and not vm.drifted:
@@ -31,13 +31,8 @@ def drain_or_resume(vm: VirtualMachine, alive: bool, watch: Watch) -> Move | Non
     return None
 
 
-def _age(vm: VirtualMachine, watch: Watch) -> str:
-    """Why it is too old for new payload, or ""; what it has then has the drain time-out to finish."""
-    lifetime = watch.policy.max_lifetime
-    limit = max(lifetime - watch.policy.drain_timeout, lifetime / 2)
-    if watch.now - vm.created_at <= limit:
-        return ""
-    return f"It is older than {in_words(limit)}, and lives for {in_words(lifetime)} at most."
+def _age(watch: Watch) -> str:
+    return f"It is older than {in_words(watch.drain_age)}, and lives for {in_words(watch.policy.max_lifetime)} at most."
 
 
 def drain_drifted(
@@ -64,7 +59,7 @@ def drain_drifted(
         if not vm.drifted:
             continue
         if state is VMState.DRAINING:
-            draining[where] += not (vm.drain or _age(vm, watches[where]))
+            draining[where] += not (vm.drain or vm.created_at < watches[where].drained_before)
         elif state is VMState.RUNNING and not vm.held and not is_done(vm):
             waiting[where].append(vm)
     moves: dict[str, Move] = {}

@@ -7,6 +7,7 @@ came to nothing, 700 all else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Outcome,
@@ -20,6 +21,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, in_words
 
 WORKING = frozenset({VMState.RUNNING, VMState.DRAINING})
 OVER = frozenset({VMState.DELETING, VMState.ENDED})
+_DOWN = frozenset({ServerState.STOPPED, ServerState.ERROR})
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class End:
 
 def shown(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
     """The end that is there to see, whatever the clock says of it."""
-    return _broken(vm, server, watch) or _stays_up(vm, watch) or _ordered(vm)
+    if server.state in _DOWN:
+        return _broken(vm, server, watch)
+    end = None if vm.pilot_finished_at is None else _stays_up(vm, vm.pilot_finished_at, watch)
+    return end or (_ordered(vm) if vm.drain else None)
 
 
 def timed_out(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
@@ -41,7 +46,10 @@ def timed_out(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | Non
     if (end := expired(vm, watch)) is not None:
         return end
     if vm.state in WORKING:
-        return _without_pilot(vm, watch) or _heartbeat_lost(vm, watch) or _idle(vm, watch) or _drained(vm, watch)
+        end = None if vm.jobs else _without_pilot(vm, watch) or _idle(vm, watch)
+        if vm.heartbeat_at is not None:
+            end = end or _heartbeat_lost(vm, vm.heartbeat_at, watch)
+        return end or (_drained(vm, watch) if vm.state is VMState.DRAINING else None)
     if is_alive(vm):
         return None
     if vm.state is VMState.BOOTING:
@@ -72,11 +80,11 @@ def stored(vm: VirtualMachine, watch: Watch) -> End:
 
 
 def expired(vm: VirtualMachine, watch: Watch) -> End | None:
-    # Not a matter of who was looking: an age limit counts from the creation.
-    lifetime = watch.policy.max_lifetime
-    if watch.now - vm.created_at <= lifetime:
+    """It is too old, whatever it does."""
+    if vm.created_at >= watch.expired_before:
         return None
-    return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {in_words(lifetime)}.")
+    lifetime = in_words(watch.policy.max_lifetime)
+    return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {lifetime}.")
 
 
 def is_alive(vm: VirtualMachine) -> bool:
@@ -117,23 +125,21 @@ def _ended_itself(vm: VirtualMachine, watch: Watch) -> End | None:
     return assess(vm, watch) if is_done(vm) else None
 
 
-def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
+def _broken(vm: VirtualMachine, server: ServerView, watch: Watch) -> End:
     """The cloud shows that the server is no longer any use."""
     if server.state is ServerState.STOPPED:
         if vm.said is None and vm.pilot is PilotState.RUNNING:
             return End(Outcome.VANISHED, 700, "Its server stopped while its pilot was at work.")
         return assess(vm, watch)
-    if server.state is not ServerState.ERROR:
-        return None
     fault = server.fault or "the cloud gives no reason"
     if vm.state in WORKING:
         return _ended_itself(vm, watch) or End(Outcome.VANISHED, 700, f"Its server broke down while it ran: {fault}")
     return End(Outcome.FAILED_TO_START, 700, f"Its server went to ERROR: {fault}")
 
 
-def _stays_up(vm: VirtualMachine, watch: Watch) -> End | None:
-    finished, timeout = vm.pilot_finished_at, watch.policy.poweroff_timeout
-    if finished is None or not watch.longer(finished, timeout):
+def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | None:
+    timeout = watch.policy.poweroff_timeout
+    if not watch.longer(finished_at, timeout):
         return None
     end = assess(vm, watch)
     late = f"It did not switch itself off within {in_words(timeout)} of its pilot's end."
@@ -142,7 +148,7 @@ def _stays_up(vm: VirtualMachine, watch: Watch) -> End | None:
 
 def _ordered(vm: VirtualMachine) -> End | None:
     """An operator drains it, and it has no job to finish. While DIRAC does not answer, nobody knows whether it has."""
-    if not vm.drain or vm.jobs > 0 or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
+    if vm.jobs > 0 or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
         return None
     return End(Outcome.KILLED, 100, vm.drain)
 
@@ -170,7 +176,7 @@ def _silent(vm: VirtualMachine, watch: Watch) -> End | None:
 def _without_pilot(vm: VirtualMachine, watch: Watch) -> End | None:
     """It runs, and DIRAC, which was asked, never saw its pilot at work."""
     timeout = watch.policy.registration_timeout
-    never_ran = vm.pilot in (PilotState.UNKNOWN, PilotState.WAITING) and vm.jobs == 0 and vm.said is None
+    never_ran = vm.pilot in (PilotState.UNKNOWN, PilotState.WAITING) and vm.said is None
     if not never_ran or not watch.longer(vm.since, timeout):
         return None
     return End(
@@ -178,18 +184,18 @@ def _without_pilot(vm: VirtualMachine, watch: Watch) -> End | None:
     )
 
 
-def _heartbeat_lost(vm: VirtualMachine, watch: Watch) -> End | None:
+def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) -> End | None:
     """It sent heartbeats, and then none. After its end they stop: that is ``_stays_up``'s."""
     timeout = watch.policy.heartbeat_timeout
-    if vm.heartbeat_at is None or is_done(vm) or not watch.longer(vm.heartbeat_at, timeout):
+    if is_done(vm) or not watch.longer(heartbeat_at, timeout):
         return None
-    last = f"{vm.heartbeat_at:%Y-%m-%d %H:%M} UTC"
+    last = f"{heartbeat_at:%Y-%m-%d %H:%M} UTC"
     return End(Outcome.HEARTBEAT_LOST, 700, f"No heartbeat came for {in_words(timeout)}; the last one was at {last}.")
 
 
 def _idle(vm: VirtualMachine, watch: Watch) -> End | None:
     timeout = watch.policy.idle_timeout
-    idle = vm.pilot is PilotState.RUNNING and vm.jobs == 0 and vm.said is None
+    idle = vm.pilot is PilotState.RUNNING and vm.said is None
     if not idle or not watch.longer(vm.since, timeout):
         return None
     return End(Outcome.NO_WORK, 300, f"Its pilot was at work for {in_words(timeout)} and got no job.")
@@ -197,6 +203,6 @@ def _idle(vm: VirtualMachine, watch: Watch) -> End | None:
 
 def _drained(vm: VirtualMachine, watch: Watch) -> End | None:
     timeout = watch.policy.drain_timeout
-    if vm.state is not VMState.DRAINING or not watch.longer(vm.since, timeout):
+    if not watch.longer(vm.since, timeout):
         return None
     return End(Outcome.EXPIRED, 100, f"It was draining for more than {in_words(timeout)}.")

@@ -91,7 +91,7 @@ def decide_all(
         where = vm_type.endpoint
         if where not in listed:
             continue
-        for vm in _to_judge(group, servers[where], policy, now):
+        for vm in _to_judge(group, servers[where], watch[where]):
             server = servers[where].get(vm.id)
             if server is not None and server.id != vm.server_id:
                 server = server_of(vm, listed[where])
@@ -110,13 +110,10 @@ def decide_all(
     return decisions | drain_drifted(seen, decisions, watch)
 
 
-def _to_judge(
-    vms: Iterable[VirtualMachine], servers: Mapping[str, ServerView], policy: Policy, now: datetime
-) -> list[VirtualMachine]:
+def _to_judge(vms: Iterable[VirtualMachine], servers: Mapping[str, ServerView], watch: Watch) -> list[VirtualMachine]:
     """All but those that are plainly at work, as almost all are: it has had a job, its server is well, it said no end,
     is young, and nobody wants it drained. To ask each rule about each of them would take half of the cycle."""
-    young = now - policy.max_lifetime + policy.drain_timeout
-    heard = now - policy.heartbeat_timeout
+    young, heard = watch.drained_before, watch.now - watch.policy.heartbeat_timeout
     running, working, active = VMState.RUNNING, PilotState.RUNNING, ServerState.ACTIVE
     return [
         vm
@@ -129,7 +126,7 @@ def _to_judge(
             and server.state is active
             and vm.said is None
             and vm.pilot_finished_at is None
-            and vm.created_at > young
+            and vm.created_at >= young
             and (vm.heartbeat_at is None or vm.heartbeat_at > heard)
             and not vm.drain
             and server.id == vm.server_id
@@ -172,7 +169,7 @@ def decide(vm: VirtualMachine, server: ServerView | None, watch: Watch) -> Move 
     if vm.state in OVER:
         left_alone = vm.state is VMState.ENDED and (vm.held or _came_back(vm, server, watch))
         return None if left_alone else _delete(vm, server, stored(vm, watch))
-    if _verdict_waits(vm, server, watch):
+    if server.state is ServerState.STOPPED and _verdict_waits(vm, watch):
         return None
     end = None if vm.held else shown(vm, server, watch) or timed_out(vm, server, watch)
     if end is not None:
@@ -202,14 +199,10 @@ def _came_back(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
     )
 
 
-def _verdict_waits(vm: VirtualMachine, server: ServerView, watch: Watch) -> bool:
+def _verdict_waits(vm: VirtualMachine, watch: Watch) -> bool:
     """It stopped, and only DIRAC knows why: it is asked again, for a while."""
     unknown = vm.pilot is PilotState.NOT_ASKED and vm.said is None and vm.jobs == 0
-    return (
-        unknown
-        and server.state is ServerState.STOPPED
-        and not watch.longer(vm.since, watch.policy.registration_timeout)
-    )
+    return unknown and not watch.longer(vm.since, watch.policy.registration_timeout)
 
 
 def _adopted(vm: VirtualMachine, server: ServerView | None) -> str:

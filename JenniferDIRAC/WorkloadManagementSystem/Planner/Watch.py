@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
@@ -30,6 +31,23 @@ class Watch:
     def longer(self, start: datetime, timeout: timedelta) -> bool:
         """Whether more than ``timeout`` went by since ``start`` while somebody was looking."""
         return self.now - (start if self.since is None else max(start, self.since)) > timeout
+
+    # Ages of whole lives are not a matter of who was looking: they count from the creation.
+
+    @cached_property
+    def expired_before(self) -> datetime:
+        """What was made earlier has lived for too long."""
+        return self.now - self.policy.max_lifetime
+
+    @cached_property
+    def drained_before(self) -> datetime:
+        """What was made earlier takes no new payload; what it has then has the drain time-out to finish."""
+        return self.now - self.drain_age
+
+    @property
+    def drain_age(self) -> timedelta:
+        lifetime = self.policy.max_lifetime
+        return max(lifetime - self.policy.drain_timeout, lifetime / 2)
 
 
 def is_suspect(believed: Set[str], listed: Set[str]) -> bool:

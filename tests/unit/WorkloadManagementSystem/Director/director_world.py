@@ -40,7 +40,7 @@ class MemoryDirac:
         if "Matcher" in self.away:
             return Demand((), dict.fromkeys(parameters, "the Matcher: connection refused"))
         unanswered = {key: "the Matcher: lost connection" for key in parameters if key.site in self.unanswered_sites}
-        queues = (replace(queue, matches=queue.matches - unanswered.keys()) for queue in self.queues)
+        queues = (replace(queue, matches=frozenset(queue.matches - unanswered.keys())) for queue in self.queues)
         return Demand(tuple(queue for queue in queues if queue.matches), unanswered)
 
     def pilot_credential(self, vo):
@@ -129,8 +129,13 @@ class World:
         return self.config.policy
 
     def restart(self) -> None:
-        """A new director process on the same database and clouds."""
-        self.director = Director(
+        """A new director process on the same database and clouds, when the leases of the one before have run out."""
+        if hasattr(self, "director"):
+            self.director.release()
+        self.director = self.another_director()
+
+    def another_director(self) -> Director:
+        return Director(
             self.store,
             self.dirac,
             self.log,
