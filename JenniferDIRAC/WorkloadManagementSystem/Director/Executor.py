@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
@@ -87,13 +87,16 @@ class Carried:
     starts: tuple[Start, ...]
     refusals: Mapping[tuple[EndpointKey, str], str]
 
+    @cached_property
+    def _started(self) -> Counter[tuple[EndpointKey, str]]:
+        return Counter((start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts)
+
     def started(self, endpoint: EndpointKey, vo: str) -> int:
-        return sum(1 for start in self.starts if (start.intent.vm_type.endpoint, start.intent.vo) == (endpoint, vo))
+        return self._started[endpoint, vo]
 
     def put_off(self, why: str) -> Carried:
         """Nothing was started, for this reason."""
-        places = {(start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts}
-        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
+        return Carried((), {**self.refusals, **dict.fromkeys(self._started, why)})
 
 
 class Executor:
