@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_director import blank_image, cs, director, servers, store, submit
+from test_director import blank_image, cs, director, leases_run_out, servers, store, submit
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
@@ -25,6 +25,7 @@ def die_at(dirac, director):
     ) as process:
 
         def run(step):
+            leases_run_out()
             process.stdin.write(f"{step}\n")
             answer = process.stdout.readline().strip()
             assert answer in ("died", "done"), answer
@@ -69,6 +70,7 @@ def live() -> list:
 
 def check_after_two_cycles(lab, director, step):
     """Every server has one live record, and for the one waiting job there is one VM at most."""
+    leases_run_out()
     for _ in range(2):
         director.cycle()
     records = [record for record in live() if record.state is not VMState.DELETING]
