@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 
 NAME_PREFIX = "jennifer"
 # A name is ours when it has this form and the metadata say the same installation and VM.
@@ -212,7 +213,7 @@ class Server:
     created_at: datetime | None = None
     fault: str = ""
 
-    @property
+    @cached_property
     def identity(self) -> Identity | None:
         return Identity.of(self.name, self.metadata)
 
