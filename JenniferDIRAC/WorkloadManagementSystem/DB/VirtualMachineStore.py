@@ -33,7 +33,7 @@ SELECT_LIMIT = 1000
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
 _SHORTEST_PREFIX = 6
 _DEADLOCK = 1213  # of MariaDB and MySQL
-_VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
+VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
 
 class StoreError(Exception):
@@ -206,16 +206,9 @@ class VirtualMachineStore:
         :raises UnknownVM: no VM, or more than one, answers to it
         """
         found = self._records(select(VM).where(VM.pilot_reference == vm))
-        if not found and _VM_ID_PREFIX.fullmatch(vm):
+        if not found and VM_ID_PREFIX.fullmatch(vm):
             found = self._records(select(VM).where(VM.vm_id.startswith(vm)).limit(5))
-        if not found:
-            raise UnknownVM(
-                f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
-                "its beginning, or a pilot reference; 'dirac-admin-cloud vms' lists them"
-            )
-        if len(found) > 1:
-            raise UnknownVM(f"several VMs begin with '{vm}': {', '.join(record.vm_id for record in found)}")
-        return found[0]
+        return the_only(vm, found)
 
     def select(
         self,
@@ -298,6 +291,18 @@ class VirtualMachineStore:
             where = f"{url.database} on {url.host}:{url.port}" if url.host else url.database
             kind = _Deadlocked if original.args and original.args[0] == _DEADLOCK else StoreUnavailable
             raise kind(f"database {where} does not answer: {original}") from error
+
+
+def the_only(vm: str, found: Sequence[VMRecord]) -> VMRecord:
+    """:raises UnknownVM: nothing, or more than one, was found as ``vm``"""
+    if not found:
+        raise UnknownVM(
+            f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
+            "its beginning, or a pilot reference; 'dirac-admin-cloud vms' lists them"
+        )
+    if len(found) > 1:
+        raise UnknownVM(f"several VMs begin with '{vm}': {', '.join(record.vm_id for record in found)}")
+    return found[0]
 
 
 def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
