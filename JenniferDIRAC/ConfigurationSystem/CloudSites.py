@@ -27,11 +27,14 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import (
     QueueSection,
     SharedOptions,
     VMTypeConfig,
+    VOLimits,
 )
 from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
-from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean, shown
 
 _SITES = "/Resources/Sites"
+_SHARES = "Shares"
+_VO_LIMITS = "VOLimits"
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,11 @@ def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
     # Options at the site's CEs level are for CEs of all kinds: what is not ours there is no mistake.
     inherited = {name: value for name, value in merged.items() if name in CESection.options() and name not in own}
     sections = {ce.path: inherited | own} | {f"{ce.path}/Queues/{queue}": options for queue, options in queues.items()}
+    shares, vo_sections = _vo_sections(ce)
+    sections |= {f"{ce.path}/{_VO_LIMITS}/{vo}": options for vo, options in vo_sections.items()}
     if secrets := [problem for path, options in sections.items() for problem in find_secrets(path, options)]:
         raise ConfigError(secrets)
-    _refuse_sections(ce, queues)
+    _refuse_sections(ce, queues, vo_sections)
     problems: list[ConfigProblem] = []
     try:
         section = CESection.read(ce.path, inherited | own, DIRAC_CE_WORDS)
@@ -123,7 +128,14 @@ def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
             QueueSection.read(f"{ce.path}/Queues/{queue}", options, DIRAC_QUEUE_WORDS)
         except ConfigError as error:
             problems.extend(error.problems)
-    if problems:
+    vo_limits = {}
+    for vo, options in vo_sections.items():
+        try:
+            vo_limits[vo] = VOLimits.read(f"{ce.path}/{_VO_LIMITS}/{vo}", options)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    weights, wrong = _weights(f"{ce.path}/{_SHARES}", shares)
+    if problems := problems + wrong:
         raise ConfigError(problems)
     site_vos = gConfig.getValue(f"{_SITES}/{ce.grid}/{ce.site}/VO", [])
     vos = _as_registered(section.vos or site_vos)
@@ -131,6 +143,8 @@ def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
         site=ce.site,
         ce=ce.name,
         vos=vos,
+        shares=weights,
+        vo_limits=vo_limits,
         vm_types=_vm_types(ce, merged, vos),
         **section.model_dump(exclude={"vos", *SharedOptions.model_fields}),
     )
@@ -169,8 +183,33 @@ def _as_registered(vos: Iterable[str]) -> frozenset[str]:
     return frozenset(vo if vo in registered else spelling.get(vo.lower(), vo) for vo in vos)
 
 
-def _refuse_sections(ce: _CE, queues: Mapping[str, Mapping[str, str]]) -> None:
-    known = {ce.path: ["Queues"]} | {f"{ce.path}/Queues/{queue}": [] for queue in queues}
+def _vo_sections(ce: _CE) -> tuple[Mapping[str, str], dict[str, Mapping[str, str]]]:
+    """The options of ``Shares``, and those of ``VOLimits`` by VO; both sections may be missing."""
+    limits = f"{ce.path}/{_VO_LIMITS}"
+    vos = gConfig.getSections(limits).get("Value", [])
+    return gConfig.getOptionsDict(f"{ce.path}/{_SHARES}").get("Value", {}), {
+        vo: gConfig.getOptionsDict(f"{limits}/{vo}").get("Value", {}) for vo in vos
+    }
+
+
+def _weights(path: str, shares: Mapping[str, str]) -> tuple[dict[str, float], list[ConfigProblem]]:
+    weights, problems = {}, []
+    for vo, value in shares.items():
+        try:
+            weights[vo] = float(value)
+        except ValueError:
+            weights[vo] = -1.0
+        if not 0 <= weights[vo] < float("inf"):
+            problems.append(ConfigProblem(f"{path}/{vo}", "a number, at least 0", shown(value)))
+    return weights, problems
+
+
+def _refuse_sections(
+    ce: _CE, queues: Mapping[str, Mapping[str, str]], vo_sections: Mapping[str, Mapping[str, str]]
+) -> None:
+    known = {ce.path: ["Queues", _SHARES, _VO_LIMITS], f"{ce.path}/{_SHARES}": []}
+    known |= {f"{ce.path}/Queues/{queue}": [] for queue in queues}
+    known |= {f"{ce.path}/{_VO_LIMITS}/{vo}": [] for vo in vo_sections}
     problems = [
         ConfigProblem(f"{path}/{name}", "a section that exists", f"{name}, which does not", did_you_mean(name, names))
         for path, names in known.items()

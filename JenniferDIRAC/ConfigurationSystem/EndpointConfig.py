@@ -22,6 +22,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Text,
     one_of,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 CE_TYPE_PREFIX = "Jennifer"
 OPENSTACK = "JenniferOpenStack"
@@ -115,12 +116,29 @@ class SharedOptions(StrictModel):
 
 
 class LimitOptions(StrictModel):
-    """Hard limits, of the endpoint or of one VM type; intents count."""
+    """Limits of an endpoint, a VM type or a VO; intents count."""
 
     max_vms: OptionalCount = Field(None, alias="MaxVMs", description="most VMs at a time. Default: the cloud's quota")
     max_cores: OptionalCount = Field(
         None, alias="MaxCores", description="most cores at a time. Default: the cloud's quota"
     )
+    soft_max_vms: OptionalCount = Field(
+        None,
+        alias="SoftMaxVMs",
+        description="from so many VMs on, one at a time is started. Default: no such limit",
+    )
+    soft_max_cores: OptionalCount = Field(
+        None, alias="SoftMaxCores", description="the same in cores. Default: no such limit"
+    )
+
+    @property
+    def bounds(self) -> Bounds:
+        """The limits as the planner takes them."""
+        return Bounds(self.max_vms, self.max_cores, self.soft_max_vms, self.soft_max_cores)
+
+
+class VOLimits(LimitOptions):
+    """Limits of one VO at one endpoint: ``VOLimits/<vo>`` of a CE section."""
 
 
 class CESection(SharedOptions, LimitOptions):
@@ -146,6 +164,18 @@ class CESection(SharedOptions, LimitOptions):
     )
     quota_ram: OptionalPositive = Field(
         None, alias="QuotaRAM", description="memory of this host to give to VMs, in MiB. Default: all it has"
+    )
+    priority: Count = Field(0, alias="Priority", description="endpoints of a higher one are filled first")
+    quota_domain: Text = Field(
+        "", alias="QuotaDomain", description="endpoints that name the same one share one quota. Default: its own"
+    )
+    max_starting_cores: OptionalPositive = Field(
+        None, alias="MaxStartingCores", description="most cores of VMs that have not shown life yet. Default: no limit"
+    )
+    vacuum_vms: Count = Field(
+        0,
+        alias="VacuumVMs",
+        description="so many VMs per VO are kept looking for jobs when none is known to wait. Default: 0, none",
     )
 
     @model_validator(mode="after")
@@ -224,22 +254,26 @@ class VMTypeConfig(SharedOptions, LimitOptions):
         return {name: value for name, value in parameters.items() if value or name in ("Tag", "RequiredTag")}
 
 
-class EndpointConfig(StrictModel):
-    """One endpoint with its VM types. ``max_*`` None means no limit but the cloud's."""
+class EndpointConfig(LimitOptions):
+    """One endpoint with its VM types. ``shares`` weigh the VOs, all alike where it is empty."""
 
     site: str
     ce: str
     ce_type: str
     cloud: str = ""
     vos: frozenset[str] = frozenset()
-    max_vms: int | None = None
-    max_cores: int | None = None
     cvmfs_proxy: str = ""
     image_directory: Path | None = None
     state_directory: Path | None = None
     acceleration: Acceleration = "auto"
     quota_cores: int | None = None
     quota_ram: int | None = None
+    priority: int = 0
+    quota_domain: str = ""
+    max_starting_cores: int | None = None
+    vacuum_vms: int = 0
+    shares: dict[str, float] = {}
+    vo_limits: dict[str, VOLimits] = {}
     vm_types: tuple[VMTypeConfig, ...]
 
     def __str__(self) -> str:

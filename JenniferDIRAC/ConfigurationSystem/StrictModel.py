@@ -100,7 +100,9 @@ def whole_number(minimum: int, maximum: int | None = None) -> BeforeValidator:
     """A validator for a CS option that is a whole number."""
     wanted = f"a whole number, at least {minimum}" + ("" if maximum is None else f", at most {maximum}")
 
-    def parse(value: Any) -> int:
+    def parse(value: Any) -> int | None:
+        if value is None:  # only where the option may be left out, which pydantic judges
+            return None
         text = str(value).strip()
         if not (text.isascii() and text.isdecimal()) or int(text) < minimum:
             raise ValueError(wanted)

@@ -24,7 +24,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import LISTED_STATES, is_suspect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Bounds,
     CloudUse,
     Endpoint,
     EndpointKey,
@@ -276,7 +275,13 @@ class Observer:
                 _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings, demand)
                 for vm_type in config.vm_types
             ),
-            bounds=Bounds(config.max_vms, config.max_cores),
+            bounds=config.bounds,
+            vo_bounds={vo: limits.bounds for vo, limits in config.vo_limits.items()},
+            shares=config.shares,
+            priority=config.priority,
+            domain=config.quota_domain,
+            max_starting_cores=config.max_starting_cores,
+            probes=config.vacuum_vms,
             unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
             servers=_ours(listed, installation) if listed else None,
             suspect_since=memory.suspect_since,
@@ -310,7 +315,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
         slots=config.number_of_processors,
         ram_mib=flavor.ram_mib if flavor else config.max_ram,
         vos=config.vos,
-        bounds=Bounds(config.max_vms, config.max_cores),
+        bounds=config.bounds,
         fills_cores=config.fills_cores,
         unusable=offering.problem or demand.unanswered.get(key, ""),
         matches_known=flavor is not None and key not in demand.unanswered,

@@ -3,6 +3,7 @@
 import pytest
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 QUEUE = {"Image": "name:el9", "Flavor": "cores>=1", "maxCPUTime": 1440}
 
@@ -299,3 +300,40 @@ def test_a_secret_is_refused_with_its_path_and_never_its_value(cs, place, name, 
 def test_the_value_of_an_unknown_option_is_not_shown_either(cs):
     problem = the_problem(cs, Pasword="hunter2-hunter2")
     assert "hunter2" not in repr(problem)
+
+
+def test_limits_come_in_pairs_and_per_vo(cs):
+    limits = {"belle": {"MaxVMs": 3, "SoftMaxCores": 8}}
+    cs(sites(ours=ce({"q": QUEUE | {"SoftMaxVMs": 2}}, MaxCores=20, SoftMaxCores=10, VOLimits=limits)))
+    (endpoint,) = read_cloud_sites().endpoints
+    assert endpoint.bounds == Bounds(max_cores=20, soft_max_cores=10)
+    assert endpoint.vm_types[0].bounds == Bounds(soft_max_vms=2)
+    assert {vo: own.bounds for vo, own in endpoint.vo_limits.items()} == {"belle": Bounds(3, soft_max_cores=8)}
+
+
+def test_shares_priority_and_quota_domain_are_read(cs):
+    shares = {"belle": 50, "t2k.org": "12.5", "hyperk.org": 0}
+    cs(sites(ours=ce(Shares=shares, Priority=2, QuotaDomain="grif", MaxStartingCores=16, VacuumVMs=1)))
+    (endpoint,) = read_cloud_sites().endpoints
+    assert endpoint.shares == {"belle": 50, "t2k.org": 12.5, "hyperk.org": 0}
+    assert (endpoint.priority, endpoint.quota_domain, endpoint.max_starting_cores, endpoint.vacuum_vms) == (
+        2,
+        "grif",
+        16,
+        1,
+    )
+
+
+@pytest.mark.parametrize("value", ["much", "-1", "inf", "nan", ""])
+def test_a_share_that_is_no_number_is_refused(cs, value):
+    problem = the_problem(cs, Shares={"belle": value})
+    assert (problem.path, problem.expected) == (f"{BAD}/Shares/belle", "a number, at least 0")
+
+
+def test_an_unknown_limit_of_a_vo_is_refused(cs):
+    problem = the_problem(cs, VOLimits={"belle": {"MaxVM": 1}})
+    assert (problem.path, problem.hint) == (f"{BAD}/VOLimits/belle/MaxVM", "did you mean MaxVMs?")
+
+
+def test_a_secret_among_the_limits_of_a_vo_is_refused_without_its_value(cs):
+    assert "hunter2" not in str(the_problem(cs, VOLimits={"belle": {"Password": "hunter2"}}))
