@@ -27,7 +27,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 
 _REASON_BYTES = 4096
 _FACTS = frozenset(Facts.__annotations__)
@@ -38,11 +38,13 @@ _INTENT = tuple(one.name for one in fields(Intent))
 class MemoryDatabase:
     """What several stores share, as processes share a database. ``away``: it answers nobody.
 
-    ``changes`` counts what was changed. ``forget_after``: what ended so long before the latest end is dropped.
+    ``changes`` counts what was changed, ``outcomes`` all that ever ended. ``forget_after``: what ended so long before
+    the latest end is dropped.
     """
 
     away: bool = False
     changes: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     forget_after: timedelta | None = None
     installation: str = ""
     live: dict[str, VMRecord] = field(default_factory=dict)
@@ -208,6 +210,7 @@ class MemoryStore(VirtualMachineStore):
             return
         if db.live.pop(vm, None) is not None:
             db.ends.append(vm)
+            db.outcomes[record.outcome] += 1
         db.over[vm] = record
         while db.forget_after and db.over[db.ends[0]].ended_at < record.ended_at - db.forget_after:
             forgotten = db.over.pop(db.ends.popleft())

@@ -1,0 +1,163 @@
+"""The real director in a simulated world: its own planner, life cycle, observer and executor, over the world's clouds."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
+from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import OUR_PILOT, POWEROFF, VMSettings
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryDatabase, MemoryStore
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.World import SimulatedDirac, World
+
+# No sleep is longer: what no rule below foresees comes that much late at the most.
+LONGEST_SLEEP = timedelta(minutes=15)
+_FORGET_AFTER = timedelta(days=3)  # the director looks back a day
+
+
+class InlineWorker(EndpointWorker):
+    """Does each task at once, in the caller's thread."""
+
+    def start(self, what: str, task: Callable[[CloudEndpoint], Any]) -> Future:
+        future: Future = Future()
+        if refusal := self.refusal:
+            future.set_exception(refusal)
+        else:
+            self._run(future, task)
+        return future
+
+
+class SimulatedUserData:
+    """What a simulated VM needs to know, in place of a rendered template."""
+
+    def make(self, config, vm_type, intent, identity, policy, max_bytes):
+        return VMSettings(
+            vm=intent.vm_id,
+            reference=intent.pilot_reference,
+            vo=intent.vo,
+            site=config.site,
+            ce=config.ce,
+            queue=vm_type.queue,
+            cores=intent.cores,
+            hours=vm_type.wall_time / timedelta(hours=1),
+            pool=vm_type.fills_cores,
+            pilot=OUR_PILOT,
+            linger=POWEROFF,
+        ).user_data()
+
+
+class Silence:
+    """A log that keeps nothing but how often it was warned."""
+
+    def __init__(self) -> None:
+        self.warnings: Counter[str] = Counter()
+
+    def warn(self, *words: str) -> None:
+        self.warnings["warn"] += 1
+
+    error = warn
+
+    def notice(self, *words: str) -> None:
+        pass
+
+
+class OurDirector:
+    """One installation's director. ``skips``: cycles that cannot differ from the last need not be run."""
+
+    name = "ours"
+
+    def __init__(self, world: World, name: str = name):
+        self.name = name
+        self._world = world
+        self.config = world.scenario.director_config()
+        self.polling = self.config.polling_time.total_seconds()
+        self.skips = not any(cloud.faults for cloud in world.scenario.clouds)
+        self.endpoints = tuple(cloud.config() for cloud in world.scenario.clouds)
+        self.dirac = SimulatedDirac(world)
+        # The same names in each run of a seed: the planner breaks ties by them.
+        random = Random(f"{world.scenario.seed}/{name}")
+        self._new_id = lambda: uuid.UUID(int=random.getrandbits(128)).hex
+        self.database = MemoryDatabase(forget_after=_FORGET_AFTER, installation=self._new_id())
+        self.store = MemoryStore(self.database)
+        self._settled = 0
+        self.restart()
+
+    @property
+    def policy(self) -> Policy:
+        return self.config.policy
+
+    def restart(self) -> None:
+        """A new director process on the same database and clouds."""
+        self.director = Director(
+            self.store,
+            self.dirac,
+            Silence(),
+            now=lambda: self._world.now,
+            read_config=lambda: self.config,
+            read_sites=lambda: CloudSites(self.endpoints, ()),
+            make_cloud=lambda config: self._world.clouds[key_of(config)],
+            user_data=SimulatedUserData(),
+            make_worker=lambda name, make: InlineWorker(name, make, clock=lambda: self._world.seconds),
+        )
+        self.director._executor._new_id = self._new_id
+
+    def cycle(self) -> bool:
+        """One cycle; whether the next one may do something though nothing changes in the world."""
+        before = self.database.changes
+        self._world.actor = self.name
+        plan = self.director.cycle()
+        self._world.actor = ""
+        if before != self.database.changes or _acts(plan) or not self.skips:
+            self._settled = 0
+        else:
+            self._settled += 1
+        # What is missing from a list is believed only after several.
+        return self._settled <= self.policy.missed_listings
+
+    def wakes_at(self) -> float | None:
+        """When, at the latest, a cycle may differ though nothing changes in the world; seconds, None: never."""
+        records = self.store.live()
+        now = self._world.now
+        if not records and not any(self._world.queues.waiting.values()):
+            return None
+        moments = [deadline for record in records for deadline in _deadlines(record, self.policy) if deadline > now]
+        first = min(moments, default=now + LONGEST_SLEEP)
+        return self._world.seconds_of(min(first, now + LONGEST_SLEEP))
+
+    def drained(self) -> bool:
+        """Whether no record is live."""
+        return not self.database.live
+
+
+def _acts(plan: Plan) -> bool:
+    return bool(plan.creates or plan.moves or plan.deletes or plan.collects)
+
+
+def _deadlines(record: VMRecord, policy: Policy) -> tuple[datetime, ...]:
+    """When a time-out of this VM may end."""
+    since, created = record.since, record.created_at
+    if record.state in STARTING:
+        timeouts = (policy.settle_timeout, policy.launch_timeout, policy.registration_timeout)
+        return (*(since + timeout for timeout in timeouts), created + policy.slow_start)
+    if record.state is VMState.DELETING:
+        return (since + policy.delete_timeout,)
+    found = [created + policy.max_lifetime, created + policy.max_lifetime - policy.drain_timeout]
+    if record.pilot_finished_at:
+        found.append(record.pilot_finished_at + policy.poweroff_timeout)
+    if not record.jobs:
+        found += [since + policy.registration_timeout, since + policy.idle_timeout]
+    if record.state is VMState.DRAINING:
+        found.append(since + policy.drain_timeout)
+    return tuple(found)
