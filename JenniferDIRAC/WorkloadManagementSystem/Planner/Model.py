@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 
 
 class VMState(str, Enum):
@@ -110,7 +111,7 @@ class VMTypeKey:
     ce: str
     queue: str
 
-    @property
+    @cached_property
     def endpoint(self) -> EndpointKey:
         return EndpointKey(self.site, self.ce)
 

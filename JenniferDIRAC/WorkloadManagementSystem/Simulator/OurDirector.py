@@ -17,7 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Plan, Policy, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import OUR_PILOT, POWEROFF, VMSettings
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryDatabase, MemoryStore
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.World import SimulatedDirac, World
@@ -91,7 +91,6 @@ class OurDirector:
         self._new_id = lambda: uuid.UUID(int=random.getrandbits(128)).hex
         self.database = MemoryDatabase(forget_after=_FORGET_AFTER, installation=self._new_id())
         self.store = MemoryStore(self.database)
-        self._settled = 0
         self.restart()
 
     @property
@@ -115,26 +114,29 @@ class OurDirector:
 
     def cycle(self) -> bool:
         """One cycle; whether the next one may do something though nothing changes in the world."""
-        before = self.database.changes
         self._world.actor = self.name
         plan = self.director.cycle()
         self._world.actor = ""
-        if before != self.database.changes or _acts(plan) or not self.skips:
-            self._settled = 0
-        else:
-            self._settled += 1
-        # What is missing from a list is believed only after several.
-        return self._settled <= self.policy.missed_listings
+        return not self.skips or _acts(plan) or self._misses_a_server()
 
     def wakes_at(self) -> float | None:
         """When, at the latest, a cycle may differ though nothing changes in the world; seconds, None: never."""
-        records = self.store.live()
-        now = self._world.now
-        if not records and not any(self._world.queues.waiting.values()):
+        records, now, policy = self.store.live(), self._world.now, self.policy
+        moments = [deadline for record in records for deadline in _deadlines(record, policy)]
+        if any(self._world.queues.waiting.values()):
+            moments.append(now + policy.lend_after)
+            for end in self.store.recent_ends(now - policy.backoff):
+                if end.outcome is not Outcome.WORKED:
+                    moments.append(end.ended_at + policy.backoff)
+        elif not records:
             return None
-        moments = [deadline for record in records for deadline in _deadlines(record, self.policy) if deadline > now]
-        first = min(moments, default=now + LONGEST_SLEEP)
-        return self._world.seconds_of(min(first, now + LONGEST_SLEEP))
+        moments.append(now + LONGEST_SLEEP)
+        return self._world.seconds_of(min(moment for moment in moments if moment > now))
+
+    def _misses_a_server(self) -> bool:
+        """Whether a record waits for its server to be listed, or not to be: that is counted in listings."""
+        clouds = self._world.clouds
+        return any(record.server_id not in clouds[record.endpoint].guests for record in self.store.live())
 
     def drained(self) -> bool:
         """Whether no record is live."""
