@@ -80,7 +80,13 @@ class Guest:
     """One VM. Times are the world's seconds; None while they have not come."""
 
     def __init__(
-        self, world: World, settings: VMSettings, server_id: str, boots: Constitution, active_at: float, fate: Fault | None
+        self,
+        world: World,
+        settings: VMSettings,
+        server_id: str,
+        boots: Constitution,
+        active_at: float,
+        fate: Fault | None,
     ):
         self.world, self.settings, self.server_id, self.boots, self.fate = world, settings, server_id, boots, fate
         self.made_at = world.seconds

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Unpack
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim
+from JenniferDIRAC.WorkloadManagementSystem.DB.Reports import REPORT_LIFETIME
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
-    REPORT_LIFETIME,
     SELECT_LIMIT,
     VM_ID_PREFIX,
     Facts,
-    StoreUnavailable,
+    Step,
     TransitionRefused,
     UnknownVM,
     VirtualMachineStore,
     the_only,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import (
+    MemoryDatabase,
+    MemoryLeases,
+    MemoryLevers,
+    MemoryPlans,
+)
 
 _REASON_BYTES = 4096
 _FACTS = frozenset(Facts.__annotations__)
 _INTENT = tuple(one.name for one in fields(Intent))
-
-
-@dataclass
-class MemoryDatabase:
-    """What several stores share, as processes share a database. ``away``: it answers nobody.
-
-    ``changes`` counts what was changed, ``outcomes`` all that ever ended. ``forget_after``: what ended so long before
-    the latest end is dropped.
-    """
-
-    away: bool = False
-    changes: int = 0
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    forget_after: timedelta | None = None
-    installation: str = ""
-    live: dict[str, VMRecord] = field(default_factory=dict)
-    over: dict[str, VMRecord] = field(default_factory=dict)  # in the order of their ends
-    ends: deque[str] = field(default_factory=deque)
-    history: dict[str, list[Transition]] = field(default_factory=dict)
-    consoles: dict[str, str] = field(default_factory=dict)
-    references: dict[str, str] = field(default_factory=dict)
-    reports: dict[tuple[str, str, str], CycleReport] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class MemoryStore(VirtualMachineStore):
@@ -62,71 +44,75 @@ class MemoryStore(VirtualMachineStore):
 
     def __init__(self, database: MemoryDatabase | None = None):
         self._db = database or MemoryDatabase()
+        self.leases, self.levers = MemoryLeases(self._db), MemoryLevers(self._db)
+        self.plans = MemoryPlans(self._db)
 
     def installation(self) -> str:
-        with self._answering() as db:
+        with self._db.answering() as db:
             db.installation = db.installation or uuid.uuid4().hex
             return db.installation
 
-    def record_intents(self, intents: Sequence[Intent], now: datetime, actor: str = "director") -> None:
+    def record_intents(
+        self, intents: Sequence[Intent], now: datetime, actor: str = "director", claim: Claim | None = None
+    ) -> None:
+        if not intents:
+            return
         new: dict[str, VMRecord] = {}
         at = _utc(now)
-        with self._answering() as db:
+        with self._db.answering() as db:
             for intent in intents:
                 if intent.vm_id in new or intent.vm_id in db.history or intent.pilot_reference in db.references:
                     raise IntegrityError("a VM of that id", None, ValueError(intent.vm_id))
                 values = {name: getattr(intent, name) for name in _INTENT}
                 new[intent.vm_id] = VMRecord(**values, state=VMState.PLANNED, since=at, created_at=at)
-            db.live |= new
+            db.hold_on(claim, {intent.vm_type.endpoint for intent in intents})
             for vm, record in new.items():
+                db.keep(record)
                 db.references[record.pilot_reference] = vm
                 reason = f"task queue {record.task_queue} of {record.vo}"
                 db.history[vm] = [Transition(None, VMState.PLANNED, at, reason, actor)]
-            db.changes += len(new)
 
-    def move(
-        self,
-        vm_id: str,
-        source: VMState,
-        target: VMState,
-        now: datetime,
-        reason: str,
-        actor: str = "director",
-        **facts: Unpack[Facts],
-    ) -> bool:
-        if not Lifecycle.is_allowed(source, target):
-            raise TransitionRefused(f"VM {vm_id}: the life cycle has no step from {source.value} to {target.value}")
-        at = _utc(now)
-        if target is VMState.RUNNING:
-            facts.setdefault("running_at", at)
-        with self._answering() as db:
-            record = db.live.get(vm_id)
-            if record is None or record.state is not source:
-                return False
-            values, console = _values(record, facts)
-            outcome = values.get("outcome", record.outcome)
-            if target is VMState.ENDED:
-                if outcome is None:
-                    raise TransitionRefused(f"VM {vm_id}: expected an outcome for a VM that ends, found none")
-                values["ended_at"] = at
-            self._keep(replace(record, **values, state=target, since=at), console)
-            db.history[vm_id].append(Transition(source, target, at, _cut(reason, _REASON_BYTES), actor))
-        return True
+    def _move_batch(self, steps: Sequence[Step]) -> list[bool]:
+        with self._db.answering() as db:
+            moved = [_moved(db.live.get(step.vm), step) for step in steps]
+            for step, new in zip(steps, moved, strict=True):
+                if new is not None:
+                    db.keep(*new)
+                    reason = _cut(step.reason, _REASON_BYTES)
+                    db.history[step.vm].append(Transition(step.source, step.target, _utc(step.at), reason, step.actor))
+        return [new is not None for new in moved]
 
-    def note(self, vm_id: str, **facts: Unpack[Facts]) -> None:
-        with self._answering() as db:
-            record = db.live.get(vm_id) or db.over.get(vm_id)
-            if record is None:
-                raise UnknownVM(f"no VM has the id '{vm_id}'")
-            values, console = _values(record, facts)
-            self._keep(replace(record, **values), console)
+    def _note_batch(self, news: Iterable[tuple[str, Facts]]) -> None:
+        with self._db.answering() as db:
+            noted = []
+            for vm, facts in news:
+                record = db.live.get(vm) or db.over.get(vm)
+                if record is None:
+                    raise UnknownVM(f"no VM has the id '{vm}'")
+                values, console = _values(record, facts)
+                noted.append((replace(record, **values), console))
+            for new in noted:
+                db.keep(*new)
+
+    def clock(self) -> datetime:
+        with self._db.answering() as db:
+            return db.clock()
+
+    def touched(self, since: datetime) -> tuple[VMRecord, ...]:
+        found = []
+        with self._db.answering() as db:
+            for vm in reversed(db.touched):
+                if db.touched[vm] < since:
+                    break
+                found.append(db.live.get(vm) or db.over[vm])
+        return tuple(found)
 
     def live(self) -> tuple[VMRecord, ...]:
-        with self._answering() as db:
+        with self._db.answering() as db:
             return tuple(sorted(db.live.values(), key=_age))
 
     def ended(self, vm_ids: Collection[str]) -> tuple[VMRecord, ...]:
-        with self._answering() as db:
+        with self._db.answering() as db:
             return tuple(db.over[vm] for vm in vm_ids if vm in db.over)
 
     def select(
@@ -140,7 +126,7 @@ class MemoryStore(VirtualMachineStore):
         limit: int = SELECT_LIMIT,
     ) -> tuple[VMRecord, ...]:
         states = frozenset({state} if isinstance(state, VMState) else state)
-        with self._answering() as db:
+        with self._db.answering() as db:
             found = [
                 record
                 for record in (*db.live.values(), *db.over.values())
@@ -153,22 +139,17 @@ class MemoryStore(VirtualMachineStore):
         return tuple(sorted(found, key=_age, reverse=True)[:limit])
 
     def history(self, vm_id: str) -> tuple[Transition, ...]:
-        with self._answering() as db:
+        with self._db.answering() as db:
             return tuple(db.history.get(vm_id, ()))
 
     def console_tail(self, vm_id: str) -> str:
-        with self._answering() as db:
+        with self._db.answering() as db:
             return db.consoles.get(vm_id, "")
 
     def recent_ends(self, since: datetime) -> tuple[VMRecord, ...]:
-        recent: deque[VMRecord] = deque()
-        with self._answering() as db:
-            for vm in reversed(db.ends):
-                record = db.over[vm]
-                if record.ended_at < since:
-                    break
-                recent.appendleft(record)
-        return tuple(recent)
+        with self._db.answering() as db:
+            first = bisect_left(db.ends, (since, ""))
+            return tuple(db.over[vm] for _, vm in db.ends[first:])
 
     def counts(self) -> tuple[Count, ...]:
         vms: Counter[tuple[str, str, str, VMState]] = Counter()
@@ -180,7 +161,7 @@ class MemoryStore(VirtualMachineStore):
         return tuple(Count(*key, vms[key], cores[key]) for key in sorted(vms))
 
     def save_reports(self, reports: Sequence[CycleReport]) -> None:
-        with self._answering() as db:
+        with self._db.answering() as db:
             for report in reports:
                 db.reports[report.site, report.ce, report.vo] = report
             if reports:
@@ -189,41 +170,30 @@ class MemoryStore(VirtualMachineStore):
                     del db.reports[key]
 
     def reports(self) -> tuple[CycleReport, ...]:
-        with self._answering() as db:
+        with self._db.answering() as db:
             return tuple(report for _, report in sorted(db.reports.items()))
 
     def get(self, vm: str) -> VMRecord:
-        with self._answering() as db:
+        with self._db.answering() as db:
             exact = db.references.get(vm, vm)
             if exact in db.history:
                 return db.live.get(exact) or db.over[exact]
             known = (*db.live.values(), *db.over.values()) if VM_ID_PREFIX.fullmatch(vm) else ()
             return the_only(vm, [record for record in known if record.vm_id.startswith(vm)])
 
-    def _keep(self, record: VMRecord, console: str | None) -> None:
-        db, vm = self._db, record.vm_id
-        db.changes += 1
-        if console is not None:
-            db.consoles[vm] = console
-        if record.state is not VMState.ENDED:
-            db.live[vm] = record
-            return
-        if db.live.pop(vm, None) is not None:
-            db.ends.append(vm)
-            db.outcomes[record.outcome] += 1
-        db.over[vm] = record
-        while db.forget_after and db.over[db.ends[0]].ended_at < record.ended_at - db.forget_after:
-            forgotten = db.over.pop(db.ends.popleft())
-            db.history.pop(forgotten.vm_id, None)
-            db.consoles.pop(forgotten.vm_id, None)
-            db.references.pop(forgotten.pilot_reference, None)
 
-    @contextmanager
-    def _answering(self) -> Iterator[MemoryDatabase]:
-        with self._db.lock:
-            if self._db.away:
-                raise StoreUnavailable("the simulated database does not answer")
-            yield self._db
+def _moved(record: VMRecord | None, step: Step) -> tuple[VMRecord, str | None] | None:
+    """The record and its console after this step; None if it is not to be made."""
+    if record is None or record.state is not step.source:
+        return None
+    at = _utc(step.at)
+    facts = Facts(running_at=at) | step.facts if step.target is VMState.RUNNING else step.facts
+    values, console = _values(record, facts)
+    if step.target is VMState.ENDED:
+        values["ended_at"] = at
+        if values.get("outcome", record.outcome) is None:
+            raise TransitionRefused(f"VM {step.vm}: expected an outcome for a VM that ends, found none")
+    return replace(record, **values, state=step.target, since=at), console
 
 
 def _age(record: VMRecord) -> tuple[datetime, str]:
@@ -239,6 +209,8 @@ def _values(record: VMRecord, facts: Facts) -> tuple[dict[str, Any], str | None]
     for name, value in facts.items():
         if name == "console_tail":
             console = _cut(value, CONSOLE_TAIL_BYTES, keep_end=True)
+        elif name == "heartbeat_at":  # the last, not the first
+            values[name] = _utc(value)
         elif name.endswith("_at"):
             values[name] = getattr(record, name) or _utc(value)
         elif name.endswith("_reason"):

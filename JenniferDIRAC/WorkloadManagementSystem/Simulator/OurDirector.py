@@ -1,4 +1,4 @@
-"""The real director in a simulated world: its own planner, life cycle, observer and executor, over the world's clouds."""
+"""The real director in a simulated world: its planner, life cycle, observer and executor over the world's clouds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Plan, Policy, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import OUR_PILOT, POWEROFF, VMSettings
-from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryDatabase, MemoryStore
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.World import SimulatedDirac, World
 
 # No sleep is longer: what no rule below foresees comes that much late at the most.
@@ -89,7 +90,7 @@ class OurDirector:
         # The same names in each run of a seed: the planner breaks ties by them.
         random = Random(f"{world.scenario.seed}/{name}")
         self._new_id = lambda: uuid.UUID(int=random.getrandbits(128)).hex
-        self.database = MemoryDatabase(forget_after=_FORGET_AFTER, installation=self._new_id())
+        self.database = MemoryDatabase(clock=lambda: world.now, forget_after=_FORGET_AFTER, installation=self._new_id())
         self.store = MemoryStore(self.database)
         self.restart()
 

@@ -25,7 +25,7 @@ COLUMNS = ("submitted_at", "vo", "jobs", "processors", "seconds")
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs submitted at once. ``at`` and ``seconds`` (how long each job runs) are seconds, ``at`` from the beginning."""
+    """Jobs submitted at once. ``at`` is in seconds from the beginning, ``seconds`` is how long each job runs."""
 
     at: float
     vo: str

@@ -208,9 +208,7 @@ class SimulatedDirac:
         return {one: pilots[one] for one in references if one in pilots}
 
     def register_pilot(self, reference, stamp, vo, vm_type, grid_type, status):
-        self._world.pilots[reference] = PilotFacts(
-            PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0
-        )
+        self._world.pilots[reference] = PilotFacts(PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0)
 
     def end_pilot(self, reference, status, reason, vm_type):
         # Nobody asks for it again: DIRAC keeps it, a simulation of years need not.

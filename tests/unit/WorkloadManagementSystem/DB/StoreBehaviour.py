@@ -2,15 +2,18 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Barrier
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES, VM
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
+    BATCH,
+    Step,
     StoreUnavailable,
     TransitionRefused,
     UnknownVM,
@@ -85,6 +88,15 @@ class StoreBehaviour:
         assert {record.vm_id: (record.networks, record.zone) for record in newer.live()} == {
             old: ("", ""),
             new: ("", "nova"),
+        }
+
+    def test_a_table_of_an_older_version_gets_the_index_that_it_lacks(self, new_store):
+        store = new_store()
+        with store._engine.begin() as connection:
+            table = " ON VirtualMachines" if store._engine.dialect.name == "mysql" else ""
+            connection.execute(text(f"DROP INDEX ix_vm_touched_at{table}"))
+        assert "ix_vm_touched_at" in {
+            index["name"] for index in inspect(new_store()._engine).get_indexes(VM.__tablename__)
         }
 
     # The installation
@@ -191,13 +203,58 @@ class StoreBehaviour:
         store.move(vm, VMState.DRAINING, VMState.RUNNING, NOW + 2 * MINUTE, "needed after all")
         assert store.get(vm).running_at == NOW
 
+    def test_of_many_steps_at_once_each_succeeds_or_not_on_its_own(self, store):
+        vms = [planned(store) for _ in range(2 * BATCH + 1)]
+        late = vms[BATCH]
+        store.move(late, VMState.PLANNED, VMState.DELETING, NOW, "too many")
+        steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok", facts={"server_id": f"s-{vm}"}) for vm in vms]
+        assert store.move_all(steps) == tuple(vm != late for vm in vms)
+        assert {record.vm_id: record.server_id for record in store.live()} == {
+            vm: "" if vm == late else f"s-{vm}" for vm in vms
+        }
+        assert [step.target for step in store.history(vms[0])] == [VMState.PLANNED, VMState.REQUESTED]
+
+    def test_of_many_steps_at_once_none_is_made_when_one_is_refused(self, store):
+        vms = [planned(store) for _ in range(3)]
+        for refused in (VMState.PLANNED, VMState.ENDED):  # no such step; no outcome
+            steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok") for vm in vms[:2]]
+            with pytest.raises(TransitionRefused):
+                store.move_all([*steps, Step(vms[2], VMState.PLANNED, refused, NOW, "no")])
+        assert {record.state for record in store.live()} == {VMState.PLANNED}
+
+    def test_two_directors_that_move_the_same_vms_at_once_move_each_one_once(self, new_store):
+        one, other = new_store(), new_store()
+        vms = [planned(one) for _ in range(50)]
+        steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok") for vm in vms]
+        won = at_once(lambda: one.move_all(steps), lambda: other.move_all(steps[::-1])[::-1])
+        assert all(sum(both) == 1 for both in zip(*won, strict=True))
+        assert all(len(one.history(vm)) == 2 for vm in vms)
+
     # Observations
+
+    def test_what_was_seen_of_many_vms_is_noted_at_once(self, store):
+        vms = [planned(store) for _ in range(BATCH + 1)]
+        store.note_all({vm: {"jobs": n} for n, vm in enumerate(vms)})
+        assert [store.get(vm).jobs for vm in (vms[0], vms[-1])] == [0, BATCH]
 
     def test_the_first_word_is_noted_once(self, store):
         vm = planned(store)
         store.note(vm, first_word_at=NOW)
         store.note(vm, first_word_at=NOW + MINUTE, jobs=2)
         assert (store.get(vm).first_word_at, store.get(vm).jobs) == (NOW, 2)
+
+    def test_of_heartbeats_the_last_is_kept(self, store):
+        vm = planned(store)
+        store.note(vm, heartbeat_at=NOW)
+        store.note(vm, heartbeat_at=NOW + MINUTE)
+        assert store.get(vm).heartbeat_at == NOW + MINUTE
+
+    def test_a_vm_for_which_the_cloud_had_no_room_says_so(self, store):
+        vm = brought_to(store, VMState.PLANNED)
+        assert not store.get(vm).no_room
+        facts = {"outcome": Outcome.FAILED_TO_START, "no_room": True}
+        store.move(vm, VMState.PLANNED, VMState.ENDED, NOW, "QuotaExceeded", **facts)
+        assert store.get(vm).no_room
 
     def test_noting_what_is_known_already_is_no_error(self, store):
         vm = planned(store)
@@ -370,6 +427,23 @@ class StoreBehaviour:
         new = CycleReport(EL9.site, EL9.ce, "belle", NOW + timedelta(days=1) + MINUTE, "new")
         store.save_reports([new])
         assert store.reports() == (new, late)
+
+    def test_reports_that_say_the_same_again_are_newer_and_the_others_new(self, store):
+        reports = [CycleReport(EL9.site, EL9.ce, vo, NOW, "idle") for vo in ("belle", "hyperk.org", "t2k.org")]
+        store.save_reports(reports)
+        later = [replace(report, at=NOW + MINUTE) for report in reports]
+        later[1] = replace(later[1], line="busy")
+        store.save_reports(later)
+        assert store.reports() == tuple(later)
+
+    def test_reports_that_another_director_overwrote_are_written_again(self, new_store):
+        one, other = new_store(), new_store()
+        ours = [CycleReport(EL9.site, EL9.ce, vo, NOW, "ours") for vo in ("belle", "t2k.org")]
+        one.save_reports(ours)
+        other.save_reports([CycleReport(EL9.site, EL9.ce, "belle", NOW + MINUTE, "theirs")])
+        again = [replace(report, at=NOW + 2 * MINUTE) for report in ours]
+        one.save_reports(again)
+        assert other.reports() == tuple(again)
 
     # The database fails
 

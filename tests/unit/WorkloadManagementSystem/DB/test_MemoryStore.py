@@ -7,15 +7,18 @@ import pytest
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import UnknownVM
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
-from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryDatabase, MemoryStore
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 
-pytest.register_assert_rewrite("StoreBehaviour")
+pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
+from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, brought_to, planned  # noqa: E402
 
 
-class TestStoreInMemory(StoreBehaviour):
+class TestStoreInMemory(StoreBehaviour, SharingBehaviour):
     # About SQL: its tables, and what happens between two of its statements.
     test_a_table_of_an_older_version_gets_what_it_lacks_and_loses_nothing = None
+    test_a_table_of_an_older_version_gets_the_index_that_it_lacks = None
     test_a_kill_reaches_a_vm_that_moves_on_meanwhile = None
 
     @pytest.fixture
