@@ -89,6 +89,7 @@ class Guest:
         fate: Fault | None,
     ):
         self.world, self.settings, self.server_id, self.boots, self.fate = world, settings, server_id, boots, fate
+        self.installation = ""
         self.made_at = world.seconds
         self.ready_at: float | None = None
         self.matched_at: float | None = None
@@ -110,8 +111,8 @@ class Guest:
 
     @property
     def at_work(self) -> bool:
-        """Whether it shows life and has not come to its end."""
-        return self.spoke and not self.pilot_over and self._alive
+        """Whether its pilot asks for jobs or runs some."""
+        return self.ready_at is not None and not self.pilot_over and self._alive
 
     @property
     def _alive(self) -> bool:

@@ -24,10 +24,12 @@ class MemoryDatabase:
     """What several stores share, as processes share a database. ``away``: it answers nobody.
 
     ``changes`` counts what was changed, ``outcomes`` all that ever ended. ``forget_after``: what ended so long before
-    the latest end is dropped.
+    the latest end is dropped. ``disturb`` is called before and after each operation: what it raises before, keeps it
+    from being done; what it raises after, keeps the caller from knowing that it was.
     """
 
     away: bool = False
+    disturb: Callable[[], None] = lambda: None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     changes: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -53,7 +55,9 @@ class MemoryDatabase:
         with self.lock:
             if self.away:
                 raise StoreUnavailable("the simulated database does not answer")
+            self.disturb()
             yield self
+            self.disturb()
 
     def keep(self, record: VMRecord, console: str | None = None) -> None:
         """The record as it is from now on."""

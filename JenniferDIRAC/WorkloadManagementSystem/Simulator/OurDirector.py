@@ -28,6 +28,10 @@ LONGEST_SLEEP = timedelta(minutes=15)
 _FORGET_AFTER = timedelta(days=3)  # the director looks back a day
 
 
+class Crash(BaseException):
+    """The director's process is killed in this moment."""
+
+
 class InlineWorker(EndpointWorker):
     """Does each task at once, in the caller's thread."""
 
@@ -37,6 +41,8 @@ class InlineWorker(EndpointWorker):
             future.set_exception(refusal)
         else:
             self._run(future, task)
+            if isinstance(crash := future.exception(), Crash):
+                raise crash
         return future
 
 
@@ -75,14 +81,17 @@ class Silence:
 
 
 class OurDirector:
-    """One installation's director. ``skips``: cycles that cannot differ from the last need not be run."""
+    """One installation's director. ``skips``: cycles that cannot differ from the last need not be run.
 
-    name = "ours"
+    :param vos: whom it serves; by default all
+    """
 
-    def __init__(self, world: World, name: str = name):
+    def __init__(self, world: World, name: str = "ours", vos: tuple[str, ...] = ()):
         self.name = name
         self._world = world
         self.config = world.scenario.director_config()
+        if vos:
+            self.config = self.config.model_copy(update={"vos": vos})
         self.polling = self.config.polling_time.total_seconds()
         self.skips = not any(cloud.faults for cloud in world.scenario.clouds)
         self.endpoints = tuple(cloud.config() for cloud in world.scenario.clouds)
@@ -116,8 +125,10 @@ class OurDirector:
     def cycle(self) -> bool:
         """One cycle; whether the next one may do something though nothing changes in the world."""
         self._world.actor = self.name
-        plan = self.director.cycle()
-        self._world.actor = ""
+        try:
+            plan = self.director.cycle()
+        finally:
+            self._world.actor = ""
         return not self.skips or _acts(plan) or self._misses_a_server()
 
     def wakes_at(self) -> float | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudError
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, PilotFacts
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, TaskQueue, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import Guest
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Measure import Measure
@@ -51,8 +51,9 @@ class World:
         self.hours = {
             VMTypeKey(cloud.site, cloud.ce, one.queue): one.hours for cloud in scenario.clouds for one in cloud.vm_types
         }
-        #: Who acts now, and what is told of every server that is deleted: who did it, and the VM.
+        #: Who acts now; what is told of every server that is made, and of every one that is deleted, with who did it.
         self.actor = ""
+        self.on_made: Callable[[Guest], None] = lambda guest: None
         self.on_delete: Callable[[str, Guest], None] = lambda actor, guest: None
         self._next_submission()
 
@@ -100,6 +101,7 @@ class World:
             self.at(submission.at, lambda: self.submit(submission))
 
     def submit(self, submission: Submission) -> None:
+        """These jobs, and some time later the next."""
         cold = self._number if not self.measure.vms_of(submission.vo) else None
         self._number += 1
         self.queues.add(
@@ -125,6 +127,12 @@ class World:
         for job in jobs:
             self.measure.job_ended(guest, job, lost=True)
         self.queues.add(jobs, again=True)
+        self.seen()
+
+    def stop_work(self) -> None:
+        """No job waits any more, and none is submitted."""
+        self._submissions = iter(())
+        self.queues = TaskQueues()
         self.seen()
 
     # Pilots, as DIRAC knows them: nothing of one that nobody entered
@@ -162,6 +170,7 @@ class World:
     def guest_made(self, guest: Guest, installation: str) -> None:
         guest.installation = installation
         self.measure.made(guest)
+        self.on_made(guest)
 
     def guest_deleted(self, guest: Guest) -> None:
         self.on_delete(self.actor, guest)
@@ -175,13 +184,16 @@ class World:
 class SimulatedDirac:
     """What the director asks of DIRAC (``DiracServices``), answered by the world.
 
-    ``away``: every service, so that its questions fail; only a chaos run sets it.
+    ``away`` names the services that do not answer: Matcher, PilotManager.
     """
 
     def __init__(self, world: World):
         self._world = world
+        self.away: set[str] = set()
 
     def task_queues(self, parameters):
+        if "Matcher" in self.away:
+            return Demand((), dict.fromkeys(parameters, "the Matcher does not answer"))
         found: dict[int, tuple] = {}
         for key, resource in parameters.items():
             hours = resource["CPUTime"] / HS06_SECONDS_PER_HOUR
@@ -204,12 +216,19 @@ class SimulatedDirac:
         return {}
 
     def pilot_facts(self, references):
+        self._ask_pilot_manager()
         pilots = self._world.pilots
         return {one: pilots[one] for one in references if one in pilots}
 
     def register_pilot(self, reference, stamp, vo, vm_type, grid_type, status):
+        self._ask_pilot_manager()
         self._world.pilots[reference] = PilotFacts(PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0)
 
     def end_pilot(self, reference, status, reason, vm_type):
+        self._ask_pilot_manager()
         # Nobody asks for it again: DIRAC keeps it, a simulation of years need not.
         self._world.pilots.pop(reference, None)
+
+    def _ask_pilot_manager(self) -> None:
+        if "PilotManager" in self.away:
+            raise DiracUnavailable("PilotManager does not answer")
