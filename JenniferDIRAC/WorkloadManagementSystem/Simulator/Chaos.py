@@ -38,7 +38,7 @@ _TELL_EVERY = 10.0  # seconds of real time
 
 def scenario(seed: int, rate: float = RATE) -> Scenario:
     """Four clouds with limits of every kind, and all faults of the menu."""
-    faults = {call.value: {fault.name: rate for fault in MENU[call]} for call in Call}
+    faults = {call.value: {fault.name: rate for fault in sorted(MENU[call], key=lambda one: one.name)} for call in Call}
     types = [
         {"queue": "one", "cores": 1, "hours": 8, "max_vms": 12},
         {"queue": "four", "cores": 4, "ram_gib": 8, "hours": 8, "pool": True, "max_cores": 24},

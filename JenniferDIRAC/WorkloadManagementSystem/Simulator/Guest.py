@@ -153,13 +153,13 @@ class Guest:
             return
         self.ready_at = self.world.seconds
         self._say(PILOT_START)
-        self.world.pilot_is(self.settings.reference, PilotState.RUNNING)
         self._ask()
 
     def _ask(self) -> None:
         self._asleep = False
         if not self._alive or self.closing:
             return
+        self.world.pilot_is(self.settings.reference, PilotState.RUNNING)  # the Matcher notes who asks
         matched = False
         while self.free and (job := self._match()) is not None:
             matched = True

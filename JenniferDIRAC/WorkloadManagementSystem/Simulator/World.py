@@ -138,8 +138,9 @@ class World:
     # Pilots, as DIRAC knows them: nothing of one that nobody entered
 
     def pilot_is(self, reference: str, state: PilotState) -> None:
-        if reference in self.pilots:
-            self.pilots[reference] = replace(self.pilots[reference], state=state)
+        facts = self.pilots.get(reference)
+        if facts is not None and facts.state is not state:
+            self.pilots[reference] = replace(facts, state=state)
             self.seen()
 
     def pilot_took_a_job(self, reference: str) -> None:
