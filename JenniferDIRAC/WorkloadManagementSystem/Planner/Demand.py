@@ -1,6 +1,7 @@
 """How many jobs wait that no VM on its way will take.
 
-Each task queue counts once, whatever matches it, and each VM on its way is supply for one task queue only.
+Each task queue counts once, whatever matches it, and each VM on its way is supply for one task queue only. Jobs are
+counted in thousandths, so that a VM that may fail to boot counts for less than its jobs, and sums stay exact.
 """
 
 from __future__ import annotations
@@ -20,13 +21,62 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 
 #: States of a VM that was asked for and has not shown life yet.
 STARTING = frozenset({VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING})
+#: Thousandths of a job.
+JOB = 1000
+#: A task queue with no more than that left is served: one job never gets two VMs because 5 % of them fail to boot.
+SERVED = JOB // 2
+
+
+class Need:
+    """What one task queue still wants. ``left`` are thousandths of jobs that no VM takes yet, ``coming`` the ids of the
+    VMs on their way that are counted for it, ``started`` how many of a VM type this plan starts for it."""
+
+    __slots__ = ("queue", "group", "left", "coming", "taken", "started", "created", "order")
+
+    def __init__(self, queue: TaskQueue, group: Group, order: int):
+        self.queue, self.group, self.order = queue, group, order
+        self.left = queue.jobs * JOB
+        self.coming: list[str] = []
+        self.taken = 0  # thousandths of jobs that those that are coming take
+        self.started: dict[VMTypeKey, int] = {}
+        self.created = 0
+
+    @property
+    def unserved(self) -> bool:
+        return self.left > SERVED
+
+    @property
+    def jobs_left(self) -> int:
+        return (self.left + JOB - SERVED - 1) // JOB
+
+
+class Group:
+    """Task queues of one VO that want VMs of the same kind: as many processors, and the same VM types match.
+
+    ``vo`` is in lower case. ``probe``: they want VMs and not jobs, each VM counts as one, whatever it could run.
+    """
+
+    __slots__ = ("vo", "processors", "matches", "probe", "needs")
+
+    def __init__(self, vo: str, processors: int, matches: frozenset[VMTypeKey], probe: bool = False):
+        self.vo, self.processors, self.matches, self.probe = vo, processors, matches, probe
+        self.needs: list[Need] = []
+
+    def at_once(self, vm_type: VMType, cores: int = 0) -> int:
+        """How many of their jobs one VM of this type, of so many cores, runs at a time."""
+        jobs = vm_type.jobs_at_once(self.processors, cores)
+        return min(1, jobs) if self.probe else jobs
 
 
 def each_once(task_queues: Iterable[TaskQueue]) -> tuple[TaskQueue, ...]:
     """The queues that hold jobs, by id; what several askers saw of one queue is one queue."""
     merged: dict[int, TaskQueue] = {}
     for queue in task_queues:
-        seen = merged.get(queue.id, queue)
+        seen = merged.get(queue.id)
+        if seen is None and queue.processors >= 1:
+            merged[queue.id] = queue
+            continue
+        seen = seen or queue
         merged[queue.id] = replace(
             queue,
             vo=min(seen.vo, queue.vo),
@@ -35,6 +85,19 @@ def each_once(task_queues: Iterable[TaskQueue]) -> tuple[TaskQueue, ...]:
             matches=seen.matches | queue.matches,
         )
     return tuple(queue for _, queue in sorted(merged.items()) if queue.jobs > 0)
+
+
+def grouped(queues: Iterable[TaskQueue]) -> tuple[Group, ...]:
+    """The queues as needs, those that want the same together."""
+    groups: dict[tuple[str, int, frozenset[VMTypeKey]], Group] = {}
+    for queue in queues:
+        # As DIRAC compares VO names: without regard to case.
+        kind = (queue.vo.lower(), queue.processors, queue.matches)
+        group = groups.get(kind)
+        if group is None:
+            group = groups[kind] = Group(*kind)
+        group.needs.append(Need(queue, group, queue.id))
+    return tuple(groups.values())
 
 
 def is_supply(vm: VirtualMachine, watch: Watch) -> bool:
@@ -46,40 +109,71 @@ def is_supply(vm: VirtualMachine, watch: Watch) -> bool:
     return vm.state in STARTING
 
 
-def jobs_left(
-    task_queues: Iterable[TaskQueue], supply: Iterable[VirtualMachine], vm_types: Mapping[VMTypeKey, VMType]
-) -> dict[int, int]:
-    """Waiting jobs per task queue id that the VMs on their way, ``supply``, will not take.
+def assign(
+    groups: Iterable[Group],
+    supply: Iterable[VirtualMachine],
+    vm_types: Mapping[VMTypeKey, VMType],
+    success: Mapping[VMTypeKey, int],
+) -> None:
+    """Counts the VMs on their way, ``supply``, for the queues.
+
+    ``success`` are the thousandths of a VM type's boots that succeed; all where it is silent.
 
     The oldest VM is assigned first, and to the queue it was started for if that one still waits: so the VMs that a
     plan created cover just what they were created for, and planning again creates nothing more.
     """
-    queues = {queue.id: queue for queue in task_queues}
-    left = {queue.id: queue.jobs for queue in queues.values()}
+    by_vo: dict[str, list[Group]] = {}
+    needs: dict[int | None, Need] = {}
+    for group in groups:
+        by_vo.setdefault(group.vo, []).append(group)
+        needs.update((need.queue.id, need) for need in group.needs)
+    kinds: dict[tuple[VMTypeKey, str, int], list[tuple[Group, int]]] = {}
+    assignable = []
+    for vm in supply:
+        kind = vm.vm_type, vm.vo, vm.cores
+        options = kinds.get(kind)
+        if options is None:
+            vm_type = vm_types.get(vm.vm_type)
+            of_vo = by_vo.get(vm.vo.lower(), ()) if vm_type else ()
+            options = kinds[kind] = [(group, jobs) for group in of_vo if (jobs := covers(vm_type, vm.cores, group))]
+        if not options:
+            continue
+        # A VM that runs has booted.
+        booted = success.get(vm.vm_type, JOB) if vm.state in STARTING else JOB
+        own = needs.get(vm.task_queue)
+        of_own = 0 if own is None else next((jobs for group, jobs in options if group is own.group), 0)
+        choice = sum(len(group.needs) for group, _ in options)
+        # Of the VMs of one queue the smallest first: were it last, a bigger one before it might leave it over.
+        order = (vm.created_at, not of_own, of_own * booted, choice, vm.id)
+        assignable.append((order, vm, options, booted, own if of_own else None, of_own))
+    for _, vm, options, booted, own, of_own in sorted(assignable, key=lambda item: item[0]):
+        if own is not None and own.unserved:
+            need, jobs = own, of_own
+        else:
+            best = min(
+                (
+                    (vm.cores - min(-(-need.left // JOB), jobs) * group.processors, need.queue.id, need, jobs)
+                    for group, jobs in options
+                    for need in group.needs
+                    if need.left > SERVED
+                ),
+                default=None,
+            )
+            if best is None:
+                continue
+            _, _, need, jobs = best
+        taken = min(need.left, jobs * booted)
+        need.left -= taken
+        need.taken += taken
+        need.coming.append(vm.id)
 
-    def suitable(vm: VirtualMachine) -> list[TaskQueue]:
-        return [queue for queue in queues.values() if covers(vm, queue, vm_types) > 0]
 
-    assignable = [(vm, suitable(vm)) for vm in supply]
-    for vm, options in sorted(assignable, key=lambda item: (item[0].created_at, len(item[1]), item[0].id)):
-        waiting = [queue for queue in options if left[queue.id] > 0]
-        if waiting:
-            queue = min(waiting, key=lambda q: (q.id != vm.task_queue, _waste(vm, q, left[q.id], vm_types), q.id))
-            left[queue.id] -= min(left[queue.id], covers(vm, queue, vm_types))
-    return left
-
-
-def covers(vm: VirtualMachine, queue: TaskQueue, vm_types: Mapping[VMTypeKey, VMType]) -> int:
-    """How many jobs of the queue this VM would run at once.
+def covers(vm_type: VMType, cores: int, group: Group) -> int:
+    """How many jobs of such queues a VM of this type and so many cores would run at once.
 
     While it is not known what its VM type matches, it may match every queue of its VO: were it no supply then, a
     Matcher that does not answer for a moment would double it elsewhere.
     """
-    vm_type = vm_types.get(vm.vm_type)
-    if vm_type is None or vm.vo != queue.vo or (vm_type.matches_known and vm_type.key not in queue.matches):
+    if vm_type.matches_known and vm_type.key not in group.matches:
         return 0
-    return vm_type.jobs_at_once(queue.processors, vm.cores)
-
-
-def _waste(vm: VirtualMachine, queue: TaskQueue, left: int, vm_types: Mapping[VMTypeKey, VMType]) -> int:
-    return vm.cores - min(left, covers(vm, queue, vm_types)) * queue.processors
+    return group.at_once(vm_type, cores)

@@ -2,13 +2,14 @@
 
 What the cloud is to blame for (its image, its flavor, itself) counts against the VM type for every VO; what a VO's
 profile may be to blame for, against the VM type for that VO. One VM without work may just have come too late; several
-in a row say that the jobs will not go there. A full quota is no end of a VM at all.
+in a row say that the jobs will not go there. A full quota is no end of a VM at all, and a cloud without room is not to
+blame (``NoRoom``).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
@@ -22,12 +23,14 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 
 CLOUD_FAULTS = frozenset({Outcome.FAILED_TO_START, Outcome.REJECTED})
 VO_FAULTS = frozenset({Outcome.FIZZLED, Outcome.NEVER_REPORTED})
+_BAD = CLOUD_FAULTS | VO_FAULTS | {Outcome.NO_WORK}
+_DECIDED = frozenset({VMState.DELETING, VMState.ENDED})
 #: So many VMs of one VM type and VO that end one after the other without work are a fault.
 NO_WORK_IN_A_ROW = 3
 #: Stands for a VO where every VO is meant.
 EVERY_VO = ""
 
-#: What backs off: a VM type for one VO or for every VO.
+#: What backs off: a VM type for one VO (in lower case) or for every VO.
 Scope = tuple[VMTypeKey, str]
 
 
@@ -35,27 +38,44 @@ def scopes(vm_type: VMTypeKey, vo: str) -> tuple[Scope, Scope]:
     return (vm_type, EVERY_VO), (vm_type, vo)
 
 
-def unhealthy(recent_ends: Iterable[RecentEnd], vms: Iterable[VirtualMachine]) -> dict[Scope, RecentEnd]:
+def ends_of(recent_ends: Iterable[RecentEnd], vms: Iterable[VirtualMachine]) -> dict[VMTypeKey, list[RecentEnd]]:
+    """The recent ends by VM type, with those of ``vms`` whose end is decided and not yet one of them.
+
+    An end counts from the moment it was decided, not only when the cloud has cleared the server away. The VO is in
+    lower case.
+    """
+    ends: defaultdict[VMTypeKey, list[RecentEnd]] = defaultdict(list)
+    for end in recent_ends:
+        ends[end.vm_type].append(end)
+    for vm in vms:
+        if vm.state in _DECIDED and vm.outcome is not None:
+            ends[vm.vm_type].append(RecentEnd(vm.vm_type, vm.vo, vm.outcome, vm.since, vm.no_room))
+    return ends
+
+
+def unhealthy(
+    ends: Mapping[VMTypeKey, Iterable[RecentEnd]], vms: Mapping[VMTypeKey, Iterable[VirtualMachine]]
+) -> dict[Scope, RecentEnd]:
     """What backs off, with the latest end that made it so, unless a VM has proved since that jobs do run there.
 
-    An end counts from the moment it was decided, not only when the cloud has cleared the server away.
+    ``vms`` by VM type. A VM for which the cloud had no room says nothing.
     """
-    vms = tuple(vms)
-    decided = [
-        RecentEnd(vm.vm_type, vm.vo, vm.outcome, vm.since)
-        for vm in vms
-        if vm.state in (VMState.DELETING, VMState.ENDED) and vm.outcome is not None
-    ]
-    ends: defaultdict[Scope, list[RecentEnd]] = defaultdict(list)
-    for end in (*recent_ends, *decided):
-        ends[end.vm_type, EVERY_VO].append(end)
-        if end.outcome not in CLOUD_FAULTS:  # such a VM never came so far as to tell of the VO's profile
-            ends[end.vm_type, end.vo].append(end)
-    bad = {scope: fault for scope, of_scope in ends.items() if (fault := _fault(scope, of_scope)) is not None}
-    for vm in vms:
-        for scope in scopes(vm.vm_type, vm.vo):
-            if scope in bad and _disproves(vm, bad[scope]):
-                del bad[scope]
+    bad: dict[Scope, RecentEnd] = {}
+    for key, of_type in ends.items():
+        counted = [end for end in of_type if not end.no_room]
+        if all(end.outcome not in _BAD for end in counted):
+            continue
+        of_scope: defaultdict[Scope, list[RecentEnd]] = defaultdict(list)
+        for end in counted:
+            of_scope[key, EVERY_VO].append(end)
+            if end.outcome not in CLOUD_FAULTS:  # such a VM never came so far as to tell of the VO's profile
+                of_scope[key, end.vo.lower()].append(end)
+        faults = {scope: fault for scope, some in of_scope.items() if (fault := _fault(scope, some)) is not None}
+        for vm in vms.get(key, ()) if faults else ():
+            for scope in scopes(key, vm.vo.lower()):
+                if scope in faults and _disproves(vm, faults[scope]):
+                    del faults[scope]
+        bad |= faults
     return bad
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import cached_property
 
 
 class VMState(str, Enum):
@@ -92,34 +91,60 @@ class Limit(str, Enum):
     MAX_CREATES_PER_CYCLE = "MaxCreatesPerCycle"
 
 
+class _Key:
+    """A name of several words that is looked up far more often than it is made: its hash is computed once."""
+
+    __slots__ = ("_hash", "_endpoint")
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            hashed = hash(tuple(vars(self).values()))
+            object.__setattr__(self, "_hash", hashed)
+            return hashed
+
+    def __reduce__(self) -> tuple:
+        # Without the hash: strings hash otherwise in another process.
+        return type(self), tuple(vars(self).values())
+
+
 @dataclass(frozen=True, order=True)
-class EndpointKey:
+class EndpointKey(_Key):
     """A CE of a site in the CS."""
 
     site: str
     ce: str
+
+    __hash__ = _Key.__hash__
 
     def __str__(self) -> str:
         return f"{self.site}/{self.ce}"
 
 
 @dataclass(frozen=True, order=True)
-class VMTypeKey:
+class VMTypeKey(_Key):
     """A queue of a CE in the CS."""
 
     site: str
     ce: str
     queue: str
 
-    @cached_property
+    __hash__ = _Key.__hash__
+
+    @property
     def endpoint(self) -> EndpointKey:
-        return EndpointKey(self.site, self.ce)
+        try:
+            return self._endpoint
+        except AttributeError:
+            object.__setattr__(self, "_endpoint", EndpointKey(self.site, self.ce))
+            return self._endpoint
 
     def __str__(self) -> str:
         return f"{self.site}/{self.ce}/{self.queue}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TaskQueue:
     """Waiting jobs of one DIRAC task queue; ``matches`` are the VM types for which the Matcher named it.
 
@@ -133,7 +158,7 @@ class TaskQueue:
     matches: frozenset[VMTypeKey] = frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """A pair of limits, soft and hard, in VMs and in cores; None: no such limit.
 
@@ -147,7 +172,7 @@ class Bounds:
     soft_max_cores: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VMType:
     """What can be booted at an endpoint. ``vos`` empty means every VO.
 
@@ -180,7 +205,7 @@ class VMType:
         return offered // processors if self.fills_cores else 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServerView:
     """One of *our* servers as listed: name and metadata agree that it is this installation's VM ``vm``."""
 
@@ -190,7 +215,7 @@ class ServerView:
     fault: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UnknownServer:
     """One of this installation's servers, by name and metadata, that no record knows.
 
@@ -207,7 +232,7 @@ class UnknownServer:
     pilot: PilotState = PilotState.UNKNOWN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CloudUse:
     """Quota and use of a project, by us and by others; None means no limit. Taken with the listing."""
 
@@ -219,7 +244,7 @@ class CloudUse:
     used_ram_mib: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """An endpoint in this cycle.
 
@@ -260,7 +285,7 @@ class Endpoint:
     drain: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EndReport:
     """What a VM said of its own end: an HSF code (100 to 700) and a text."""
 
@@ -268,7 +293,7 @@ class EndReport:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VirtualMachine:
     """A VM's record, with what this cycle saw of it.
 
@@ -312,7 +337,7 @@ class VirtualMachine:
         return self.vm_type.endpoint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecentEnd:
     """A VM that ended a short while ago: what back-off and the measured boot success need.
 
@@ -335,7 +360,7 @@ class LeverKind(str, Enum):
     OVERRIDE = "Override"  # another value for a limit or a share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Lever:
     """An operator's order, with who gave it, why, and until when (None: until it is taken back).
 
@@ -359,7 +384,7 @@ class Lever:
     value: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything one cycle saw. ``vos`` are the VOs that can be served now; ``refused_vos`` say why one cannot.
 
@@ -380,7 +405,7 @@ class Snapshot:
     levers: tuple[Lever, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Time-outs and caps; each default carries its reason in ``docs/operating.md``."""
 
@@ -412,9 +437,12 @@ class Policy:
     max_kill_percent: int = 10  # of an endpoint's VMs that show life are ended by time-outs per cycle; at least one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Create:
-    """Record an intent and start one VM for jobs of this task queue. Creates stand in the order of sending."""
+    """Record an intent and start one VM for jobs of this task queue. Creates stand in the order of sending.
+
+    Task queue 0 is none: the VM is to look for work that nobody knows of (vacuum mode).
+    """
 
     vm_type: VMTypeKey
     vo: str
@@ -423,7 +451,7 @@ class Create:
     task_queue: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Move:
     """A record's transition that needs no call to the cloud. ``server_id`` is set when a server is adopted."""
 
@@ -436,7 +464,7 @@ class Move:
     code: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Move the record to Deleting and ask the cloud to delete the server.
 
@@ -452,7 +480,7 @@ class Delete:
     code: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Collect:
     """Have the cloud delete one of our servers that no record knows."""
 
@@ -462,12 +490,13 @@ class Collect:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What one task queue wanted, and what it has: for whoever asks why.
 
     ``coming`` are the VMs on their way that are counted for it, ``jobs_coming`` the jobs they will take, discounted by
-    measured boot success; ``started`` the VMs that this plan creates for it, by VM type.
+    measured boot success; ``started`` the VMs that this plan creates for it, by VM type, and ``jobs_started`` the jobs
+    that these will take. What is then left of ``jobs`` is unmet, but for half a job at most.
     """
 
     task_queue: int
@@ -477,9 +506,10 @@ class Answer:
     coming: tuple[str, ...] = ()
     jobs_coming: float = 0.0
     started: Mapping[VMTypeKey, int] = field(default_factory=dict)
+    jobs_started: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The limit that kept this plan from starting (another) VM of a type for a VO; ``left`` is how long it still
     binds, None when no clock ends it."""
@@ -491,7 +521,7 @@ class Stopped:
     left: timedelta | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unmet:
     """Cores of a task queue that get nothing, and the limit that stopped them."""
 
@@ -503,7 +533,7 @@ class Unmet:
     vm_type: VMTypeKey | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The decision. Executing it and planning again on what came of it gives an empty plan."""
 
@@ -514,3 +544,8 @@ class Plan:
     collects: tuple[Collect, ...] = ()
     answers: tuple[Answer, ...] = ()
     stops: tuple[Stopped, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.creates or self.moves or self.deletes or self.collects)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import Ledger, allocate
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import unhealthy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import allocate
+from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import by_type, census
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all, disbelief, watches
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Answer,
     Delete,
     Move,
     Plan,
@@ -17,6 +22,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Snapshot,
     VMState,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.NoRoom import pauses
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import probes
 
 
 def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
@@ -26,24 +33,55 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
     before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue.
     """
     decisions = decide_all(snapshot, policy, now)
-    vms = [after(vm, decisions.get(vm.id), now) for vm in snapshot.vms]
-    queues = each_once(snapshot.task_queues)
-    vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
     watch = watches(snapshot, policy, now)
-    supply = [vm for vm in vms if vm.endpoint in watch and is_supply(vm, watch[vm.endpoint])]
-    endpoints = [
-        replace(endpoint, unusable=endpoint.unusable or disbelief(endpoint, snapshot.vms, watch[endpoint.key]))
-        for endpoint in snapshot.endpoints
-    ]
+    vms = [after(vm, decisions[vm.id], now) if vm.id in decisions else vm for vm in snapshot.vms]
+    groups = by_type(vms)
     # The end of what had ended before this cycle stands in the recent ends already, and counts once.
     ended = {vm.id for vm in snapshot.vms if vm.state is VMState.ENDED}
-    health = unhealthy(snapshot.recent_ends, (vm for vm in vms if vm.id not in ended))
-    ledger = Ledger(endpoints, vms, {vm.id for vm in supply}, health, policy, now)
-    creates, unmet = allocate(snapshot, queues, jobs_left(queues, supply, vm_types), ledger)
+    ends = ends_of(snapshot.recent_ends, (vm for vm in vms if vm.id not in ended))
+    health = Health(
+        unhealthy(ends, groups), pauses(ends, groups, policy, now), boot_success(ends, groups, policy.health_window)
+    )
+    believed = replace(
+        snapshot,
+        endpoints=tuple(
+            replace(endpoint, unusable=endpoint.unusable or disbelief(endpoint, snapshot.vms, watch[endpoint.key]))
+            if endpoint.suspect_since
+            else endpoint
+            for endpoint in snapshot.endpoints
+        ),
+    )
+    endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
+    taken = census(groups, endpoints, watch)
+    ledger = Ledger(believed, taken, health, policy, now)
+    wanted = grouped(each_once(snapshot.task_queues))
+    vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
+    assign(wanted, taken.supply, vm_types, health.success)
+    allocation = allocate(believed, (*wanted, *probes(snapshot, wanted, ledger)), ledger)
     ordered = [decision for _, decision in sorted(decisions.items())]
     return Plan(
-        creates=creates,
+        creates=allocation.creates,
         moves=tuple(decision for decision in ordered if isinstance(decision, Move)),
         deletes=tuple(decision for decision in ordered if isinstance(decision, Delete)),
-        unmet=unmet,
+        unmet=allocation.unmet,
+        answers=_answers(wanted),
+        stops=allocation.stops,
     )
+
+
+def _answers(groups: Iterable[Group]) -> tuple[Answer, ...]:
+    answers = [
+        Answer(
+            task_queue=need.queue.id,
+            vo=need.queue.vo,
+            jobs=need.queue.jobs,
+            processors=need.queue.processors,
+            coming=tuple(need.coming),
+            jobs_coming=need.taken / JOB,
+            started=need.started,
+            jobs_started=(need.queue.jobs * JOB - need.taken - need.left) / JOB,
+        )
+        for group in groups
+        for need in group.needs
+    ]
+    return tuple(sorted(answers, key=lambda answer: answer.task_queue))

@@ -3,7 +3,7 @@
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import assign, each_once, grouped, is_supply
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import Watch
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndReport, PilotState, VMState
 
@@ -13,7 +13,14 @@ TYPES = {each.key: each for each in endpoint(GRIF, SMALL, BIG).vm_types}
 
 def left(queues, *vms, since=None):
     watch = Watch(POLICY, NOW, since)
-    return jobs_left(each_once(queues), [vm for vm in vms if is_supply(vm, watch)], TYPES)
+    return jobs_left(queues, [vm for vm in vms if is_supply(vm, watch)], TYPES)
+
+
+def jobs_left(queues, supply, vm_types, success=None):
+    """Waiting jobs per task queue id that the VMs on their way will not take."""
+    groups = grouped(each_once(queues))
+    assign(groups, supply, vm_types, success or {})
+    return {need.queue.id: need.jobs_left for group in groups for need in group.needs}
 
 
 def test_a_queue_that_two_askers_saw_counts_once_and_keeps_both_matches():
