@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim, LeaseLost, Overtaken
 from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import UnknownLever
@@ -47,6 +48,7 @@ class MemoryDatabase:
     leases: dict[EndpointKey, tuple[str, datetime]] = field(default_factory=dict)
     levers: list[LeverRecord] = field(default_factory=list)
     plans: list[KeptPlan] = field(default_factory=list)
+    configs: dict[EndpointKey, EndpointConfig] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
@@ -89,6 +91,11 @@ class MemoryDatabase:
             if lost := sorted(key for key in set(endpoints) if standing.get(key) != claim.holder):
                 raise LeaseLost(f"another director may have {', '.join(map(str, lost))} by now")
         self.intents += 1
+
+    def renew(self, holder: str, ttl: timedelta) -> None:
+        """What a director's own thread does between its cycles."""
+        until = self.clock() + ttl
+        self.leases |= {key: (holder, until) for key, (held_by, _) in self.leases.items() if held_by == holder}
 
     def standing(self) -> dict[EndpointKey, str]:
         """Who has which endpoint now."""
@@ -174,3 +181,23 @@ class MemoryPlans:
     def last(self, limit: int = 1) -> tuple[KeptPlan, ...]:
         with self._db.answering() as db:
             return tuple(reversed(db.plans))[:limit]
+
+
+class MemoryConfigs:
+    """As ``EndpointConfigs``."""
+
+    def __init__(self, database: MemoryDatabase):
+        self._db = database
+
+    def keep(self, configs: Iterable[EndpointConfig]) -> None:
+        with self._db.answering() as db:
+            db.configs |= {EndpointKey(config.site, config.ce): config for config in configs}
+
+    def kept(self) -> dict[EndpointKey, EndpointConfig]:
+        with self._db.answering() as db:
+            return dict(db.configs)
+
+    def forget(self, endpoints: Iterable[EndpointKey]) -> None:
+        with self._db.answering() as db:
+            for key in endpoints:
+                db.configs.pop(key, None)

@@ -28,6 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import (
+    MemoryConfigs,
     MemoryDatabase,
     MemoryLeases,
     MemoryLevers,
@@ -45,7 +46,7 @@ class MemoryStore(VirtualMachineStore):
     def __init__(self, database: MemoryDatabase | None = None):
         self._db = database or MemoryDatabase()
         self.leases, self.levers = MemoryLeases(self._db), MemoryLevers(self._db)
-        self.plans = MemoryPlans(self._db)
+        self.plans, self.configs = MemoryPlans(self._db), MemoryConfigs(self._db)
 
     def installation(self) -> str:
         with self._db.answering() as db:

@@ -15,6 +15,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Plan, Policy, VMState
@@ -125,6 +126,7 @@ class OurDirector:
     def cycle(self) -> bool:
         """One cycle; whether the next one may do something though nothing changes in the world."""
         self._world.actor = self.name
+        self.database.renew(self.director.holder, LEASE_TTL)
         try:
             plan = self.director.cycle()
         finally:
