@@ -396,6 +396,4 @@ class FakeEndpoint(CloudEndpoint):
 
     def _use(self) -> Limits:
         self._bury()
-        return replace(
-            self.quota, used_instances=self._instances, used_cores=self._cores, used_ram_mib=self._ram_mib
-        )
+        return replace(self.quota, used_instances=self._instances, used_cores=self._cores, used_ram_mib=self._ram_mib)

@@ -15,7 +15,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create,
 
 def _as_pairs(answer: Answer) -> dict[str, Any]:
     """JSON has no keys but text."""
-    return vars(answer) | {"started": [(asdict(vm_type), vms) for vm_type, vms in answer.started.items()]}
+    values = {name: getattr(answer, name) for name in Answer.__dataclass_fields__}
+    return values | {"started": [(asdict(vm_type), vms) for vm_type, vms in answer.started.items()]}
 
 
 def _from_pairs(answer: Any) -> Any:

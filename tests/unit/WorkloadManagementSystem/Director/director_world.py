@@ -40,7 +40,7 @@ class MemoryDirac:
         if "Matcher" in self.away:
             return Demand((), dict.fromkeys(parameters, "the Matcher: connection refused"))
         unanswered = {key: "the Matcher: lost connection" for key in parameters if key.site in self.unanswered_sites}
-        queues = (replace(queue, matches=queue.matches - unanswered.keys()) for queue in self.queues)
+        queues = (replace(queue, matches=frozenset(queue.matches - unanswered.keys())) for queue in self.queues)
         return Demand(tuple(queue for queue in queues if queue.matches), unanswered)
 
     def pilot_credential(self, vo):
