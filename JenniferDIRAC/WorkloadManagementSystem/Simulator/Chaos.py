@@ -136,7 +136,7 @@ class Chaos:
         found.days, found.seconds = self.world.seconds / DAY, time.monotonic() - began
         found.happened["creates"] = self.sent
         for director in self.directors:
-            found.outcomes += Counter({outcome.value: n for outcome, n in director.database.outcomes.items()})
+            found.outcomes += director.outcomes()
         return found
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Fault
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import END, HELLO, PILOT_START
-from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import IDLE_OPTIONS
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.Scenario import Pilot
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.TaskQueues import Job
 
 if TYPE_CHECKING:
@@ -21,23 +21,7 @@ POWEROFF = 30.0  # seconds from the pilot's end to the server's
 DEATH, FAILURE = 1800.0, 60.0
 
 
-@dataclass(frozen=True)
-class Pilot:
-    """How a pilot asks for jobs: after the n-th request in vain it sleeps polling × (n + 1) × 2 seconds, and it ends
-    when more than ``stop_after`` were in vain or after ``max_cycles`` jobs and requests (DIRAC's JobAgent)."""
-
-    polling: float = 20.0
-    stop_after: int = 10
-    max_cycles: int = 10
-
-
-def _our_pilot() -> Pilot:
-    words = {name: int(value) for word in IDLE_OPTIONS if "=" in word for name, value in [word.split("=")]}
-    return Pilot(words["--PollingTime"], words["--StopAfterFailedMatches"], int(IDLE_OPTIONS[-1]))
-
-
-PILOT_3 = Pilot()
-OUR_PILOT = _our_pilot()
+PILOT_3 = Pilot()  # its own defaults
 
 
 @dataclass(frozen=True)
@@ -58,7 +42,7 @@ class VMSettings:
     linger: float = POWEROFF
 
     def user_data(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(vars(self) | {"pilot": self.pilot.model_dump()}).encode()
 
     @classmethod
     def read(cls, user_data: bytes) -> VMSettings:

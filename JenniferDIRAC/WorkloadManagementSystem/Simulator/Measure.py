@@ -77,7 +77,7 @@ class Measure:
         self._at_endpoint: Counter[EndpointKey] = Counter()
         self._place: Counter[tuple[EndpointKey, str]] = Counter()
         self.hungry_use: Counter[tuple[EndpointKey, str]] = Counter()  # core-seconds while all its VOs were hungry
-        self._shares = {EndpointKey(cloud.site, cloud.ce): cloud.shares for cloud in scenario.clouds if cloud.shares}
+        self.shares = {EndpointKey(cloud.site, cloud.ce): cloud.shares for cloud in scenario.clouds if cloud.shares}
         self._last = 0.0
         self._step = scenario.days * 86400 / POINTS
         self._next_point = self._step
@@ -101,7 +101,7 @@ class Measure:
         if until <= self.since:
             return
         waiting = self._world.queues.waiting
-        for key, shares in self._shares.items():
+        for key, shares in self.shares.items():
             if all(waiting[vo] for vo, share in shares.items() if share):
                 for vo in shares:
                     self.hungry_use[key, vo] += self._place[key, vo] * seconds

@@ -19,9 +19,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TT
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Plan, Policy, VMState
-from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import OUR_PILOT, POWEROFF, VMSettings
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import POWEROFF, VMSettings
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.Scenario import Pilot
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.World import SimulatedDirac, World
 
 # No sleep is longer: what no rule below foresees comes that much late at the most.
@@ -50,6 +51,9 @@ class InlineWorker(EndpointWorker):
 class SimulatedUserData:
     """What a simulated VM needs to know, in place of a rendered template."""
 
+    def __init__(self, pilot: Pilot):
+        self._pilot = pilot
+
     def make(self, config, vm_type, intent, identity, policy, max_bytes):
         return VMSettings(
             vm=intent.vm_id,
@@ -61,7 +65,7 @@ class SimulatedUserData:
             cores=intent.cores,
             hours=vm_type.wall_time / timedelta(hours=1),
             pool=vm_type.fills_cores,
-            pilot=OUR_PILOT,
+            pilot=self._pilot,
             linger=POWEROFF,
         ).user_data()
 
@@ -118,7 +122,7 @@ class OurDirector:
             read_config=lambda: self.config,
             read_sites=lambda: CloudSites(self.endpoints, ()),
             make_cloud=lambda config: self._world.clouds[key_of(config)],
-            user_data=SimulatedUserData(),
+            user_data=SimulatedUserData(self._world.scenario.pilot),
             make_worker=lambda name, make: InlineWorker(name, make, clock=lambda: self._world.seconds),
         )
         self.director._executor._new_id = self._new_id
@@ -152,9 +156,9 @@ class OurDirector:
         clouds = self._world.clouds
         return any(record.server_id not in clouds[record.endpoint].guests for record in self.store.live())
 
-    def drained(self) -> bool:
-        """Whether no record is live."""
-        return not self.database.live
+    def outcomes(self) -> Counter[str]:
+        """How its VMs ended."""
+        return Counter({outcome.value: number for outcome, number in self.database.outcomes.items()})
 
 
 def _acts(plan: Plan) -> bool:

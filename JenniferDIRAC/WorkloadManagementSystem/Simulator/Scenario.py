@@ -14,6 +14,7 @@ from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import FAKE, EndpointConfig, VMTypeConfig, VOLimits
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call, Fault
+from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import IDLE_OPTIONS
 
 SHIPPED = resources.files("JenniferDIRAC.WorkloadManagementSystem.Simulator") / "scenarios"
 SUFFIX = ".yaml"
@@ -54,6 +55,24 @@ class Sickness(_Part):
     never_speaks: Rate = 0
     pilot_fails: Rate = 0
     dies: Rate = 0
+
+
+class Pilot(_Part):
+    """How a pilot asks for jobs: after the n-th request in vain it sleeps ``polling`` × (n + 1) × 2 seconds, and it
+    ends when more than ``stop_after`` in a row were in vain, or after ``max_cycles`` jobs and requests (DIRAC's
+    JobAgent)."""
+
+    polling: Amount = 20
+    stop_after: Annotated[int, Field(ge=0)] = 10
+    max_cycles: Positive = 10
+
+
+def _our_pilot() -> Pilot:
+    """What the director gives to its pilots."""
+    words = {name: int(value) for word in IDLE_OPTIONS if "=" in word for name, value in [word.split("=")]}
+    return Pilot(
+        polling=words["--PollingTime"], stop_after=words["--StopAfterFailedMatches"], max_cycles=int(IDLE_OPTIONS[-1])
+    )
 
 
 class SimulatedVMType(_Part):
@@ -168,7 +187,7 @@ Work = Annotated[Steady | Burst | Campaign, Field(discriminator="kind")]
 
 class Scenario(_Part):
     """A simulation. ``policy`` holds options of the agent's section by their CS names, such as ``MaxBooting: 40``.
-    ``warm_up_days`` are not measured."""
+    ``pilot`` is how the director's pilots ask for jobs. ``warm_up_days`` are not measured."""
 
     about: str = ""
     days: Amount = 30
@@ -178,6 +197,7 @@ class Scenario(_Part):
     clouds: Annotated[tuple[Cloud, ...], Field(min_length=1)]
     workload: tuple[Work, ...] = ()
     policy: dict[str, int | float | str] = {}
+    pilot: Pilot = Field(default_factory=_our_pilot)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

@@ -25,6 +25,9 @@ class Provisioner(Protocol):
     def cycle(self) -> bool:
         """One cycle; whether the next may do something though nothing changes in the world."""
 
+    def outcomes(self) -> Counter[str]:
+        """How its VMs ended, where it keeps a record of it."""
+
     def wakes_at(self) -> float | None:
         """When, at the latest, a cycle may differ though nothing changes in the world; seconds, None: never."""
 
@@ -70,6 +73,7 @@ def run(
             progress(min(1.0, tick * polling / end))
     world.advance(end)
     world.measure.finish()
+    result.outcomes = provisioner.outcomes()
     result.seconds = time.monotonic() - began
     return result
 
