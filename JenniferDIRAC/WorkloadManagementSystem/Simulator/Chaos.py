@@ -79,9 +79,9 @@ def submissions(random: Random) -> Iterator[Submission]:
     """Random work without end."""
     at = 0.0
     while True:
-        at += random.expovariate(1 / (6 * MINUTE))
+        at += random.expovariate(1 / (1.5 * MINUTE))
         jobs = random.choice((1, 1, 2, 5, 20))
-        seconds = tuple(lognormal(random, random.choice((5, 20, 60)) * MINUTE, 0.5) for _ in range(jobs))
+        seconds = tuple(lognormal(random, random.choice((3, 10, 30)) * MINUTE, 0.5) for _ in range(jobs))
         yield Submission(at, random.choice((*VOS, THEIR_VO)), seconds, random.choice((1, 1, 2, 4)))
 
 
@@ -118,10 +118,15 @@ class Chaos:
         self.world.on_made, self.world.on_delete = self._made, self._deleted
         self._limits = tuple(self._hard_limits())
 
-    def run(self, creates: int, tell: Callable[[str], None] = lambda text: None) -> Findings:
-        """Until so many creates were sent and all has drained."""
+    def run(self, creates: int, tell: Callable[[str], None] = lambda text: None, until_wrong: bool = False) -> Findings:
+        """Until so many creates were sent and all has drained.
+
+        :param until_wrong: or until the first thing that must not happen
+        """
         began = told = time.monotonic()
         while (sent := self.sent) < creates:
+            if until_wrong and self.findings.wrong:
+                return self.findings
             if self.random.random() < PAUSE:
                 self.findings.happened["pauses of six hours"] += 1
                 self._pass(6 * HOUR)

@@ -27,6 +27,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Simulator.World import SimulatedDira
 
 # No sleep is longer: what no rule below foresees comes that much late at the most.
 LONGEST_SLEEP = timedelta(minutes=15)
+_A_MOMENT = timedelta(microseconds=1)
 _FORGET_AFTER = timedelta(days=3)  # the director looks back a day
 
 
@@ -149,6 +150,8 @@ class OurDirector:
         elif not records:
             return None
         moments.append(now + LONGEST_SLEEP)
+        # Some time-outs are over when their time has come, others when it has passed.
+        moments += [moment + _A_MOMENT for moment in moments]
         return self._world.seconds_of(min(moment for moment in moments if moment > now))
 
     def _misses_a_server(self) -> bool:
