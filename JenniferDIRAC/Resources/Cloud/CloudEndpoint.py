@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 
 NAME_PREFIX = "jennifer"
 # A name is ours when it has this form and the metadata say the same installation and VM.
@@ -217,7 +218,7 @@ class Server:
     fault: str = ""
     lacks_room: bool = False
 
-    @property
+    @cached_property
     def identity(self) -> Identity | None:
         return Identity.of(self.name, self.metadata)
 

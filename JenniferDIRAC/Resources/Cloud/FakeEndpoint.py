@@ -162,16 +162,23 @@ class _Machine:
         """The server as it would be listed now."""
         if self.gone_at is not None and now >= self.gone_at:
             return None
+        status = self._status(now)
+        if status is not self.server.status:
+            broken = status is ServerStatus.ERROR
+            self.server = replace(self.server, status=status, fault=_NO_HOST if broken else "", lacks_room=broken)
+        return self.server
+
+    def _status(self, now: datetime) -> ServerStatus:
         if self.stopped:
-            return replace(self.server, status=ServerStatus.STOPPED)
+            return ServerStatus.STOPPED
         if now < self.active_at or self.fate is Fault.NEVER_ACTIVE:
-            return self.server
+            return ServerStatus.BUILDING
         match self.fate:
             case Fault.NO_CAPACITY:
-                return replace(self.server, status=ServerStatus.ERROR, fault=_NO_HOST, lacks_room=True)
+                return ServerStatus.ERROR
             case Fault.DIES_AT_ONCE:
-                return replace(self.server, status=ServerStatus.STOPPED)
-        return replace(self.server, status=ServerStatus.ACTIVE)
+                return ServerStatus.STOPPED
+        return ServerStatus.ACTIVE
 
 
 class FakeEndpoint(CloudEndpoint):
@@ -186,7 +193,7 @@ class FakeEndpoint(CloudEndpoint):
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
-        boot_time: timedelta = timedelta(seconds=30),
+        boot_time: timedelta | Callable[[], timedelta] = timedelta(seconds=30),
         flavors: tuple[Flavor, ...] = (Flavor("f1", "small", cores=1, ram_mib=2048, disk_gib=10),),
         images: tuple[Image, ...] = (Image("i1", "el9"),),
         networks: tuple[Network, ...] = (),
@@ -194,7 +201,10 @@ class FakeEndpoint(CloudEndpoint):
         limits: Limits | None = None,
         faults: Faults | None = None,
     ):
-        """:param limits: only its ``max_*`` are used; use is counted from the servers"""
+        """
+        :param boot_time: from the request to ACTIVE, for all servers or drawn for each
+        :param limits: only its ``max_*`` are used; use is counted from the servers
+        """
         self.clock, self.sleep, self.boot_time = clock, sleep, boot_time
         self.flavors, self.images, self.networks, self.zones = flavors, images, networks, zones
         self.quota = limits or Limits()
@@ -203,6 +213,9 @@ class FakeEndpoint(CloudEndpoint):
         self.requests: list[ServerRequest] = []
         self.ports: list[Leftover] = []
         self._machines: dict[str, _Machine] = {}
+        self._named: defaultdict[str, list[str]] = defaultdict(list)  # ids of machines by name, the oldest first
+        self._mortal: set[str] = set()  # ids of machines that go by themselves
+        self._instances = self._cores = self._ram_mib = 0  # in use
         self._made = 0
 
     # The contract
@@ -240,13 +253,16 @@ class FakeEndpoint(CloudEndpoint):
 
     def find_server(self, name: str) -> Server | None:
         self._enter(Call.FIND)
-        return next((server for server in self._servers() if server.name == name), None)
+        self._bury()
+        return self._machines[self._named[name][0]].seen(self.clock()) if name in self._named else None
 
     def delete_server(self, server_id: str) -> None:
         fault = self._enter(Call.DELETE)
-        if fault is Fault.DELETE_IGNORED:
+        if fault is Fault.DELETE_IGNORED or server_id not in self._machines:
             return
-        if self._machines.pop(server_id, None) and fault is Fault.LEAVE_PORT:
+        self._remove(server_id)
+        self.was_deleted(server_id)
+        if fault is Fault.LEAVE_PORT:
             self.ports.append(Leftover("port", f"port-of-{server_id}", server_id))
 
     def leftovers(self, server_ids: Collection[str]) -> tuple[Leftover, ...]:
@@ -281,7 +297,7 @@ class FakeEndpoint(CloudEndpoint):
     def vanish(self, server_id: str) -> None:
         """The server is gone, as when somebody else deleted it."""
         self._machine(server_id)
-        del self._machines[server_id]
+        self._remove(server_id)
 
     def write_console(self, server_id: str, text: str) -> None:
         self._machine(server_id).console += text
@@ -290,6 +306,14 @@ class FakeEndpoint(CloudEndpoint):
         """An ACTIVE server of somebody else in the same project; it counts in the quota."""
         server = self._add(name, dict(metadata or {}), cores, ram_mib=2048, active_at=self.clock())
         return replace(server, status=ServerStatus.ACTIVE)
+
+    # What a simulation does about it: for subclasses
+
+    def was_made(self, request: ServerRequest, server: Server, active_at: datetime, fate: Fault | None) -> None:
+        """A create made this server, also where the caller is not told."""
+
+    def was_deleted(self, server_id: str) -> None:
+        """A delete ended this server."""
 
     def _enter(self, call: Call) -> Fault | None:
         """Count the call and let the faults happen that any call can have; the rest is the caller's."""
@@ -331,8 +355,10 @@ class FakeEndpoint(CloudEndpoint):
 
     def _make(self, request: ServerRequest, fate: Fault | None) -> Server:
         identity, flavor = request.identity, request.flavor
-        active_at = self.clock() + self.boot_time
-        return self._add(identity.name, identity.metadata, flavor.cores, flavor.ram_mib, active_at, fate)
+        active_at = self.clock() + (self.boot_time() if callable(self.boot_time) else self.boot_time)
+        server = self._add(identity.name, identity.metadata, flavor.cores, flavor.ram_mib, active_at, fate)
+        self.was_made(request, server, active_at, fate)
+        return server
 
     def _add(
         self,
@@ -353,11 +379,32 @@ class FakeEndpoint(CloudEndpoint):
             ram_mib=ram_mib,
             created_at=self.clock(),
         )
-        gone_at = active_at + self.boot_time if fate is Fault.VANISH else None
+        gone_at = None
+        if fate is Fault.VANISH:
+            gone_at = active_at + (active_at - self.clock())
+            self._mortal.add(server.id)
         self._machines[server.id] = _Machine(server, active_at, fate, gone_at)
+        self._named[name].append(server.id)
+        self._instances, self._cores, self._ram_mib = self._instances + 1, self._cores + cores, self._ram_mib + ram_mib
         return server
 
+    def _remove(self, server_id: str) -> None:
+        gone = self._machines.pop(server_id).server
+        self._mortal.discard(server_id)
+        self._named[gone.name].remove(server_id)
+        if not self._named[gone.name]:
+            del self._named[gone.name]
+        self._instances, self._cores = self._instances - 1, self._cores - gone.cores
+        self._ram_mib -= gone.ram_mib
+
+    def _bury(self) -> None:
+        """Remove what has vanished by now."""
+        now = self.clock()
+        for server_id in [one for one in self._mortal if self._machines[one].seen(now) is None]:
+            self._remove(server_id)
+
     def _servers(self) -> tuple[Server, ...]:
+        self._bury()
         now = self.clock()
         seen = (machine.seen(now) for machine in self._machines.values())
         return tuple(server for server in seen if server is not None)
@@ -369,10 +416,5 @@ class FakeEndpoint(CloudEndpoint):
         return machine
 
     def _use(self) -> Limits:
-        servers = self._servers()
-        return replace(
-            self.quota,
-            used_instances=len(servers),
-            used_cores=sum(server.cores for server in servers),
-            used_ram_mib=sum(server.ram_mib for server in servers),
-        )
+        self._bury()
+        return replace(self.quota, used_instances=self._instances, used_cores=self._cores, used_ram_mib=self._ram_mib)

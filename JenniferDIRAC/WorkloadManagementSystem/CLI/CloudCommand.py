@@ -18,6 +18,7 @@ from JenniferDIRAC.WorkloadManagementSystem.CLI.Session import (
     errors,
     start_dirac,
 )
+from JenniferDIRAC.WorkloadManagementSystem.CLI.Simulate import simulate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 app = typer.Typer(
@@ -345,6 +346,9 @@ def check(
         console.print(f"\n{Check.summary(findings) or 'No endpoint is registered.'}")
     if any(finding.verdict is Check.Verdict.FAILED for finding in findings):
         raise typer.Exit(EXIT_REFUSED)
+
+
+app.command()(simulate)
 
 
 def _print(value: Any, as_json: bool, table, plain_values=lambda value: value) -> None:

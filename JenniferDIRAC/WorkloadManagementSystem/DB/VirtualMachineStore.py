@@ -61,7 +61,7 @@ _RECORDED = tuple(f.name for f in fields(VMRecord) if f.name != "vm_type")
 _COLUMNS = (VM.site, VM.ce, VM.queue, *(getattr(VM, name) for name in _RECORDED))
 _INTENDED = tuple(f.name for f in fields(Intent) if f.name != "vm_type")
 _vm_type = lru_cache(maxsize=None)(VMTypeKey)  # thousands of records share a few
-_VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
+VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
 
 Item = TypeVar("Item")
@@ -285,16 +285,9 @@ class VirtualMachineStore:
         :raises UnknownVM: no VM, or more than one, answers to it
         """
         found = self._records(select(*_COLUMNS).where(VM.pilot_reference == vm))
-        if not found and _VM_ID_PREFIX.fullmatch(vm):
+        if not found and VM_ID_PREFIX.fullmatch(vm):
             found = self._records(select(*_COLUMNS).where(VM.vm_id.startswith(vm)).limit(5))
-        if not found:
-            raise UnknownVM(
-                f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
-                "its beginning, or a pilot reference; 'dirac-admin-cloud vms' lists them"
-            )
-        if len(found) > 1:
-            raise UnknownVM(f"several VMs begin with '{vm}': {', '.join(record.vm_id for record in found)}")
-        return found[0]
+        return the_only(vm, found)
 
     def select(
         self,
@@ -357,6 +350,18 @@ class VirtualMachineStore:
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def the_only(vm: str, found: Sequence[VMRecord]) -> VMRecord:
+    """:raises UnknownVM: nothing, or more than one, was found as ``vm``"""
+    if not found:
+        raise UnknownVM(
+            f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
+            "its beginning, or a pilot reference; 'dirac-admin-cloud vms' lists them"
+        )
+    if len(found) > 1:
+        raise UnknownVM(f"several VMs begin with '{vm}': {', '.join(record.vm_id for record in found)}")
+    return found[0]
 
 
 def _enter_history(session: Session, steps: Iterable[tuple]) -> None:

@@ -45,6 +45,7 @@ class Director:
     :param log: a DIRAC logger
     :param now: gives timezone-aware UTC
     :param read_config, read_sites, make_cloud, user_data: where they come from; by default the CS
+    :param make_worker: what runs an endpoint's tasks; by default a thread
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Director:
         read_sites: Callable[[], CloudSites] = read_cloud_sites,
         make_cloud: Callable[[EndpointConfig], CloudEndpoint] = make_endpoint,
         user_data: UserDataMaker | None = None,
+        make_worker: Callable[[str, Callable[[], CloudEndpoint]], EndpointWorker] = EndpointWorker,
     ):
         self._store = store
         self._dirac = dirac
@@ -66,6 +68,7 @@ class Director:
         self._read_config = read_config
         self._read_sites = read_sites
         self._make_cloud = make_cloud
+        self._make_worker = make_worker
         self._workers: dict[EndpointKey, EndpointWorker] = {}
         self._configured: dict[EndpointKey, EndpointConfig] = {}
         self._told: frozenset[str] = frozenset()
@@ -210,7 +213,7 @@ class Director:
                 del self._workers[key], self._configured[key]
         for key, config in current.items():
             if key not in self._workers:
-                self._workers[key] = EndpointWorker(str(key), partial(self._make_cloud, config))
+                self._workers[key] = self._make_worker(str(key), partial(self._make_cloud, config))
                 self._configured[key] = config
 
     def _tell_problems(self, sites: CloudSites) -> None:

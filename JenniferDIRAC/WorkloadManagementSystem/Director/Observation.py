@@ -65,10 +65,14 @@ class Observation:
 
 @dataclass(frozen=True)
 class Awaited:
-    """VMs whose words matter: those that never spoke, and those that have not said why they ended (ids)."""
+    """VMs whose words matter: those that never spoke, and those that have not said why they ended (ids).
+
+    ``doubted`` are names of servers that the last list lacked.
+    """
 
     first_word: frozenset[str] = frozenset()
     end: frozenset[str] = frozenset()
+    doubted: frozenset[str] = frozenset()
 
 
 def observe(
@@ -81,7 +85,8 @@ def observe(
 
     :raises CloudError: the cloud did not give a whole listing, or not its limits
     """
-    servers, limits = cloud.list_servers(), cloud.limits()
+    servers = _servers(cloud, awaited.doubted)
+    limits = cloud.limits()
     extras = _Extras(cloud)
     catalogue = extras.ask(cloud.catalogue)
     offerings = {vm_type.queue: _offering(vm_type, catalogue, cloud.max_user_data_bytes) for vm_type in vm_types}
@@ -91,6 +96,16 @@ def observe(
         expiries = account.expiries if isinstance(account, Account) else ()
     side_by_side(cloud.parallel_requests, extras.read_console, _worth_reading(servers, awaited)[:MAX_CONSOLES])
     return Observation(servers, limits, offerings, extras.consoles, expiries, extras.throttled)
+
+
+def _servers(cloud: CloudEndpoint, doubted: Iterable[str]) -> tuple[Server, ...]:
+    """The list, and what it lacks of the doubted that are there when they are asked for by name.
+
+    A list that was cut short twice would end the records of VMs at work: what is gone is gone for this question too.
+    """
+    servers = cloud.list_servers()
+    lacking = sorted(set(doubted) - {server.name for server in servers})
+    return servers + tuple(server for name in lacking if (server := cloud.find_server(name)) is not None)
 
 
 class _Extras:

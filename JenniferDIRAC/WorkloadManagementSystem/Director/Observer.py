@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Server
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, Server
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
@@ -124,7 +124,8 @@ class Observer:
         configured, others, closed = tuple(configured), others or {}, closed or {}
         records = self._records.last
         by_endpoint = _by_endpoint(records)
-        seen = self._look(by_endpoint, [config for config in configured if key_of(config) not in others], now)
+        looked_at = [config for config in configured if key_of(config) not in others]
+        seen = self._look(by_endpoint, looked_at, installation, now)
         for key, look in seen.items():
             if isinstance(look, Observation) and look.expiries is not None:
                 self._expiries.heard(key, look.expiries, now)
@@ -189,6 +190,7 @@ class Observer:
         self,
         by_endpoint: Mapping[EndpointKey, list[VMRecord]],
         configured: Iterable[EndpointConfig],
+        installation: str,
         now: datetime,
     ) -> dict[EndpointKey, Observation | Exception]:
         """One look at each cloud."""
@@ -199,6 +201,11 @@ class Observer:
             awaited = Awaited(
                 first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
                 end=frozenset(record.vm_id for record in mine),
+                doubted=frozenset(
+                    Identity(installation, record.vm_id, record.vo, record.cores).name
+                    for record in by_endpoint.get(key, ())
+                    if key in self._memory and self._memory[key].missed(record.vm_id)
+                ),
             )
             ask_expiries = self._expiries.is_due(key, now)
             looks[key] = partial(observe, vm_types=config.vm_types, awaited=awaited, ask_expiries=ask_expiries)

@@ -10,7 +10,7 @@ from DIRAC.WorkloadManagementSystem.Client import PilotStatus
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, PilotState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, PilotState, VMState
 
 GRID_TYPE = "JenniferDIRAC"
 # What becomes of the pilot of a VM that ended without its pilot saying so; of all others Aborted, so that DIRAC's
@@ -52,7 +52,9 @@ class PilotFollower:
         there = [
             record
             for record in live
-            if record.server_id and record.outcome is None and record.vm_id not in self._registered
+            # An intent that is still open may have a server that nobody told of, and whose pilot asks for jobs soon.
+            if (record.server_id or record.state is VMState.PLANNED) and record.outcome is None
+            if record.vm_id not in self._registered
         ]
         recent = [one for one in self._records.ends(self._now() - _LOOK_BACK) if one.endpoint not in others]
         gone = [record for record in recent if record.vm_id not in self._settled and not self._may_return(record)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,6 +27,15 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
+
+
+@contextmanager
+def hidden_servers(cloud, lists):
+    """The cloud knows its servers neither in so many lists nor by name."""
+    cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=lists)
+    cloud.find_server = lambda name: None
+    yield
+    del cloud.find_server
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
@@ -173,8 +183,10 @@ def test_a_server_that_comes_back_with_its_pilot_at_work_is_left_to_finish():
     world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.RUNNING, jobs=1)
     world.wait_for_jobs(0)
     world.cycle()
-    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=2)
-    for _ in range(4):
+    with hidden_servers(world.cloud, lists=2):
+        for _ in range(2):
+            world.cycle()
+    for _ in range(2):
         world.cycle()
     assert world.the_vm().outcome is Outcome.VANISHED
     assert len(world.cloud.list_servers()) == 1
@@ -276,12 +288,12 @@ def test_a_server_that_appears_after_its_intent_was_given_up_is_deleted():
     world = World()
     world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_MADE)
     world.cloud.faults.next(Call.LIST, None)
-    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=20)
     world.wait_for_jobs(1)
     world.cycle()
     world.wait_for_jobs(0)
-    for _ in range(20):
-        world.cycle()
+    with hidden_servers(world.cloud, lists=20):
+        for _ in range(20):
+            world.cycle()
     assert world.the_vm().state is VMState.ENDED
     assert len(world.cloud._servers()) == 1
     world.cycle()
@@ -294,9 +306,9 @@ def test_a_list_that_suddenly_lacks_most_servers_ends_nothing_and_starts_nothing
     world.cycle(60)
     world.cycle()
     world.wait_for_jobs(8)
-    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=6)
-    for _ in range(6):
-        world.cycle()
+    with hidden_servers(world.cloud, lists=6):
+        for _ in range(6):
+            world.cycle()
     assert {record.state for record in world.store.select()} == {VMState.BOOTING}
     assert world.cloud.calls[Call.CREATE] == 4
     assert "4 of 4 servers are missing" in world.report().line
@@ -480,3 +492,29 @@ def test_what_was_resolved_is_recorded_even_if_nobody_knows_whether_the_vm_was_m
     world.cycle()
     assert world.the_vm().state is not VMState.PLANNED
     assert (world.the_vm().image, world.the_vm().flavor) == ("i1", "f1")
+
+
+def test_vms_that_short_lists_in_a_row_lack_are_asked_for_by_name():
+    world = World()
+    world.wait_for_jobs(4)
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.cloud.faults.next(Call.LIST, Fault.SHORT_LIST, times=3)
+    for _ in range(3):
+        world.cycle()
+    assert {record.state for record in world.store.select()} == {VMState.BOOTING}
+    assert world.cloud.calls[Call.FIND] == 2  # of one list; a server that was found lacks nothing in the next
+
+
+def test_a_server_that_cannot_be_asked_for_is_not_believed_gone():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.wait_for_jobs(0)
+    world.cycle()
+    world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=2)
+    world.cloud.faults.next(Call.FIND, Fault.UNREACHABLE)
+    for _ in range(2):
+        world.cycle()
+    assert world.the_vm().state is VMState.BOOTING
