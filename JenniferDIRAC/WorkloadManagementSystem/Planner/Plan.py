@@ -8,6 +8,7 @@ from datetime import datetime
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import Ledger, allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import each_once, is_supply, jobs_left
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import unhealthy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all, disbelief, watches
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Delete,
@@ -25,6 +26,7 @@ def plan_cycle(snapshot: Snapshot, policy: Policy, now: datetime) -> Plan:
     The records are judged first, and VMs are started for what they are going to be: carry out the moves and deletes
     before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue.
     """
+    snapshot = apply_levers(snapshot, now)
     decisions = decide_all(snapshot, policy, now)
     vms = [after(vm, decisions.get(vm.id), now) for vm in snapshot.vms]
     queues = each_once(snapshot.task_queues)
