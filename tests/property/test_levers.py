@@ -10,7 +10,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import OPTIONS, apply
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     Endpoint,
-    EndpointKey,
     Lever,
     LeverKind,
     Snapshot,
