@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import CESection, QueueSection, SharedOptions
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import CESection, QueueSection, SharedOptions, VOLimits
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import StrictModel
 
@@ -53,16 +53,23 @@ def text() -> str:
             "A CE whose `CEType` begins with `Jennifer`. The CE's name must be unique among all sites.\n",
             _table(CESection, without=shared),
             "\nIt may also hold any option of a VM type in the last table of the next section, for all its queues.\n",
-            "## A VM type: `…/CEs/<ce>/Queues/<queue>/`\n",
+            "## VOs at an endpoint: `…/CEs/<ce>/Shares/` and `…/CEs/<ce>/VOLimits/<vo>/`\n",
+            "`Shares` weighs the VOs: `belle = 50`. Any numbers will do, for only their ratio counts; without the "
+            "section all VOs weigh alike. A VO that is not in it, or has 0, gets what the others leave. One of another "
+            "installation that uses the same project belongs into it too. `VOLimits/<vo>` limits one VO:\n",
+            _table(VOLimits),
+            "\n## A VM type: `…/CEs/<ce>/Queues/<queue>/`\n",
             _table(QueueSection, without=shared),
             "\nThese may stand at the queue or, for all queues, at the CE:\n",
             _table(SharedOptions),
             "\n## A VO's profile: `/Operations/<vo>/Cloud/` (or `/Operations/Defaults/Cloud/`)\n",
             "The pilot's own options are drawn from `/Operations/<vo>/Pilot/` as DIRAC's SiteDirector draws them.\n",
-            _table(ProfileConfig),
+            _table(ProfileConfig, without=VOLimits.options()),
+            "\nThe four limits of `VOLimits` may stand here too, for the VO over all endpoints.",
             "\n## The director: `/Systems/WorkloadManagement/Agents/CloudDirector/`\n",
             "Besides these, all options that DIRAC knows for every agent.\n",
             _table(DirectorConfig),
+            "\n`QuotaDomains/<name>/` holds the four limits over all endpoints whose `QuotaDomain` is that name.\n",
             "",
         ]
     )

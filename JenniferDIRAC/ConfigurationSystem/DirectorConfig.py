@@ -9,6 +9,7 @@ from DIRAC import gConfig
 from DIRAC.ConfigurationSystem.Client import PathFinder
 from pydantic import BeforeValidator, Field
 
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
 from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
 from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     ConfigError,
@@ -21,6 +22,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
 
 AGENT_NAME = "WorkloadManagement/CloudDirector"
+_DOMAINS = "QuotaDomains"
 
 # What DIRAC's AgentModule and its logging read from every agent's section.
 DIRAC_AGENT_WORDS = frozenset(
@@ -55,7 +57,10 @@ _POLICY = Policy()
 
 
 class DirectorConfig(StrictModel):
-    """Options of the agent's section. All times are seconds in the CS."""
+    """Options of the agent's section. All times are seconds in the CS.
+
+    ``quota_domains`` are the limits of ``QuotaDomains/<name>``, over all endpoints that name it.
+    """
 
     vos: Names = Field(alias="VO", description="the VOs to serve, separated by commas")
     polling_time: Seconds = Field(
@@ -201,6 +206,8 @@ class DirectorConfig(StrictModel):
         "cycle; limits what one wrong clock can do",
     )
 
+    quota_domains: dict[str, LimitOptions] = {}
+
     @property
     def policy(self) -> Policy:
         """The planner's policy."""
@@ -213,10 +220,16 @@ def read_director_config(agent_name: str = AGENT_NAME) -> DirectorConfig:
     :raises ConfigError: an option is unknown, wrong or missing, or looks like a secret
     """
     section = PathFinder.getAgentSection(agent_name)
+    domains = {
+        name: gConfig.getOptionsDict(f"{section}/{_DOMAINS}/{name}").get("Value", {})
+        for name in gConfig.getSections(f"{section}/{_DOMAINS}").get("Value", [])
+    }
     options = gConfig.getOptionsDict(section).get("Value", {})
-    if secrets := find_secrets(section, options):
+    sections = {section: options} | {f"{section}/{_DOMAINS}/{name}": values for name, values in domains.items()}
+    if secrets := [problem for path, values in sections.items() for problem in find_secrets(path, values)]:
         raise ConfigError(secrets)
     config = DirectorConfig.read(section, options, DIRAC_AGENT_WORDS)
     if not config.vos:
         raise ConfigError([ConfigProblem(f"{section}/VO", "at least one VO", "none")])
-    return config
+    limits = {name: LimitOptions.read(f"{section}/{_DOMAINS}/{name}", values) for name, values in domains.items()}
+    return config.model_copy(update={"quota_domains": limits})

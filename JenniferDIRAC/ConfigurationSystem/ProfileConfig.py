@@ -12,13 +12,13 @@ from DIRAC.ConfigurationSystem.Client.Helpers.Operations import Operations
 from pydantic import BeforeValidator, Field
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import Seconds
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
 from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
 from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     ConfigError,
     ConfigProblem,
     Names,
     OptionalPath,
-    StrictModel,
     Text,
     did_you_mean,
 )
@@ -47,8 +47,11 @@ def _parse_hosts(value: Any) -> tuple[str, ...]:
     return tuple(lines)
 
 
-class ProfileConfig(StrictModel):
-    """Options of ``/Operations/<vo>/Cloud``; those of ``/Operations/Defaults/Cloud`` stand for all VOs."""
+class ProfileConfig(LimitOptions):
+    """Options of ``/Operations/<vo>/Cloud``; those of ``/Operations/Defaults/Cloud`` stand for all VOs.
+
+    Its limits are those of the VO over all endpoints.
+    """
 
     pilot_options: Names = Field(
         (), alias="PilotOptions", description="more options for the pilot; later ones win over our defaults"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, DateTime, Double, Enum, ForeignKey, Index, LargeBinary, String, Text, false, text
 from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import LeverKind, Outcome, VMState
 
 CONSOLE_TAIL_BYTES = 16384
 
@@ -65,12 +67,35 @@ _TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate":
 _Key = String(128)
 _Reason = CutText(4096)
 _Name = CutText(1024)  # of any origin, and only ever shown
+_Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 # For a column that comes later than its table: what the rows have that are there. An expression, which MySQL wants.
 _EMPTY = text("('')")
 
 
+class UTCNow(FunctionElement):
+    """The time of the database's own clock, to the microsecond (SQLite: millisecond)."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(UTCNow)
+def _utc_now(element, compiler, **_):
+    return "UTC_TIMESTAMP(6)"
+
+
+@compiles(UTCNow, "sqlite")
+def _utc_now_of_sqlite(element, compiler, **_):
+    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {datetime: UTCDateTime(), VMState: _words(VMState), Outcome: _words(Outcome)}
+    type_annotation_map: ClassVar = {
+        datetime: UTCDateTime(),
+        VMState: _words(VMState),
+        Outcome: _words(Outcome),
+        LeverKind: _words(LeverKind),
+    }
 
 
 class Installation(Base):
@@ -88,6 +113,7 @@ class VM(Base):
         Index("ix_vm_endpoint", "site", "ce"),
         Index("ix_vm_created_at", "created_at"),
         Index("ix_vm_ended_at", "ended_at"),
+        Index("ix_vm_touched_at", "touched_at"),
         _TABLE,
     )
     vm_id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -120,6 +146,10 @@ class VM(Base):
     matched_at: Mapped[datetime | None]
     pilot_finished_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    no_room: Mapped[bool] = mapped_column(default=False, server_default=false())
+    heartbeat_at: Mapped[datetime | None]
+    # When this row was last written, by the database's clock: whoever remembers the rest reads only what is newer.
+    touched_at: Mapped[datetime | None] = mapped_column(default=UTCNow(), onupdate=UTCNow())
     console_tail: Mapped[str] = mapped_column(CutText(CONSOLE_TAIL_BYTES, keep_end=True), default="", deferred=True)
 
 
@@ -148,3 +178,34 @@ class Cycle(Base):
     vms: Mapped[dict[str, int]] = mapped_column(JSON)
     unmet: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     problem: Mapped[str] = mapped_column(_Reason)
+
+
+class Lever(Base):
+    __tablename__ = "Levers"
+    __table_args__ = (Index("ix_lever_released_at", "released_at"), _TABLE)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[LeverKind]
+    who: Mapped[str] = mapped_column(_Key)
+    why: Mapped[str] = mapped_column(_Reason)
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    site: Mapped[str] = mapped_column(_Key)
+    ce: Mapped[str] = mapped_column(_Key)
+    queue: Mapped[str] = mapped_column(_Key)
+    vo: Mapped[str] = mapped_column(_Key)
+    vm: Mapped[str] = mapped_column(_Key)
+    option: Mapped[str] = mapped_column(_Key)
+    value: Mapped[float | None] = mapped_column(Double)
+    released_at: Mapped[datetime | None]
+    released_by: Mapped[str] = mapped_column(_Key, default="")
+    released_why: Mapped[str] = mapped_column(_Reason, default="")
+
+
+class Plan(Base):
+    __tablename__ = "Plans"
+    __table_args__ = (Index("ix_plan_at", "at"), _TABLE)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    director: Mapped[str] = mapped_column(_Key)
+    digest: Mapped[str] = mapped_column(String(64))
+    document: Mapped[bytes] = mapped_column(_Bytes)

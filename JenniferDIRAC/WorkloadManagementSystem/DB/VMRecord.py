@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Lever, Outcome, Unmet, VMState, VMTypeKey
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class VMRecord:
 
     ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the last
     joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
+    ``no_room``: the cloud had no room for it. ``heartbeat_at`` is its last heartbeat.
     """
 
     vm_id: str
@@ -64,6 +65,8 @@ class VMRecord:
     matched_at: datetime | None = None
     pilot_finished_at: datetime | None = None
     ended_at: datetime | None = None
+    no_room: bool = False
+    heartbeat_at: datetime | None = None
 
     @property
     def endpoint(self) -> EndpointKey:
@@ -95,6 +98,16 @@ class CycleReport:
     vms: Mapping[VMState, int] = field(default_factory=dict)
     unmet: tuple[Unmet, ...] = ()
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class LeverRecord:
+    """A lever and how it was taken back; ``released_at`` is None while it was not."""
+
+    lever: Lever
+    released_at: datetime | None = None
+    released_by: str = ""
+    released_why: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,43 +9,39 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack
 
-import tenacity
-from sqlalchemy import Column, CursorResult, Engine, Table, Update, delete, func, inspect, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
-from sqlalchemy.orm import Session
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Base, Cycle, History, Installation
+from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, StoreError, StoreUnavailable, again, changed
+from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import Levers, UnknownLever
+from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import Plans
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Cycle, History, Installation
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
+
+__all__ = [
+    "Facts",
+    "StoreError",
+    "StoreUnavailable",
+    "TransitionRefused",
+    "UnknownLever",
+    "UnknownVM",
+    "VirtualMachineStore",
+]
 
 LIVE_STATES = tuple(state for state in VMState if state is not VMState.ENDED)
 KILLED_CODE = 100  # HSF-TN-2016-04: asked to stop by its host
 SELECT_LIMIT = 1000
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
 _SHORTEST_PREFIX = 6
-_DEADLOCK = 1213  # of MariaDB and MySQL
+_LAST_TIMES = frozenset({"heartbeat_at"})
 _VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
-
-
-class StoreError(Exception):
-    """Base of the store's own errors; ``str()`` is for an operator and never holds a secret."""
-
-
-class StoreUnavailable(StoreError):
-    """The database does not answer. Whether the operation took effect is unknown: read before doing it again."""
-
-
-class _Deadlocked(StoreUnavailable):
-    """The database undid the operation because two were in each other's way: it can be done again."""
 
 
 class TransitionRefused(StoreError):
@@ -57,7 +53,8 @@ class UnknownVM(StoreError):
 
 
 class Facts(TypedDict, total=False):
-    """What may be recorded of a VM besides its state. ``*_at`` are first times: what stands already is kept."""
+    """What may be recorded of a VM besides its state. ``*_at`` are first times: what stands already is kept;
+    but ``heartbeat_at`` is the last one."""
 
     server_id: str
     image: str
@@ -75,14 +72,8 @@ class Facts(TypedDict, total=False):
     matched_at: datetime
     pilot_finished_at: datetime
     console_tail: str
-
-
-_again = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(_Deadlocked),
-    stop=tenacity.stop_after_attempt(5),
-    wait=tenacity.wait_random(0, 0.1),
-    reraise=True,
-)
+    no_room: bool
+    heartbeat_at: datetime
 
 
 class VirtualMachineStore:
@@ -94,19 +85,14 @@ class VirtualMachineStore:
         :raises StoreUnavailable: the database does not answer
         """
         self._engine = engine
-        with self._answering():
-            for table in Base.metadata.sorted_tables:
-                try:
-                    table.create(engine, checkfirst=True)
-                except DBAPIError:
-                    if not inspect(engine).has_table(table.name):
-                        raise  # else: another process made it in the same moment
-                _add_missing_columns(engine, table)
+        self._database = Database(engine)
+        self.levers = Levers(self._database)
+        self.plans = Plans(self._database)
 
     def installation(self) -> str:
         """This installation's UUID, 32 hexadecimal digits: made by whoever asks first, and the same ever after."""
         try:
-            with self._transaction() as session:
+            with self._database.transaction() as session:
                 if (found := session.get(Installation, 1)) is not None:
                     return found.uuid
                 made = Installation(only=1, uuid=uuid.uuid4().hex, created_at=datetime.now(UTC))
@@ -114,13 +100,13 @@ class VirtualMachineStore:
                 session.flush()
                 return made.uuid
         except IntegrityError:  # another process was first
-            with self._transaction() as session:
+            with self._database.transaction() as session:
                 return session.get_one(Installation, 1).uuid
 
-    @_again
+    @again
     def record_intents(self, intents: Sequence[Intent], now: datetime, actor: str = "director") -> None:
         """Record, before anything is sent, that these VMs are about to be asked for: all of them or none."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             for intent in intents:
                 values = {f.name: getattr(intent, f.name) for f in fields(Intent) if f.name != "vm_type"}
                 session.add(VM(**values, **asdict(intent.vm_type), state=VMState.PLANNED, since=now, created_at=now))
@@ -129,7 +115,7 @@ class VirtualMachineStore:
                 reason = f"task queue {intent.task_queue} of {intent.vo}"
                 session.add(_step(intent.vm_id, None, VMState.PLANNED, now, reason, actor))
 
-    @_again
+    @again
     def move(
         self,
         vm_id: str,
@@ -153,25 +139,25 @@ class VirtualMachineStore:
         values: dict[str, Any] = _values(facts) | {"state": target, "since": now}
         if target is VMState.ENDED:
             values["ended_at"] = now
-        with self._transaction() as session:
-            if not _changed(session, update(VM).where(VM.vm_id == vm_id, VM.state == source).values(values)):
+        with self._database.transaction() as session:
+            if not changed(session, update(VM).where(VM.vm_id == vm_id, VM.state == source).values(values)):
                 return False
             session.add(_step(vm_id, source, target, now, reason, actor))
             if target is VMState.ENDED and session.scalar(select(VM.outcome).where(VM.vm_id == vm_id)) is None:
                 raise TransitionRefused(f"VM {vm_id}: expected an outcome for a VM that ends, found none")
         return True
 
-    @_again
+    @again
     def note(self, vm_id: str, **facts: Unpack[Facts]) -> None:
         """Record what was observed of a VM, without a transition.
 
         :raises UnknownVM: there is no VM of that id
         """
-        with self._transaction() as session:
-            if not _changed(session, update(VM).where(VM.vm_id == vm_id).values(_values(facts))):
+        with self._database.transaction() as session:
+            if not changed(session, update(VM).where(VM.vm_id == vm_id).values(_values(facts))):
                 raise UnknownVM(f"no VM has the id '{vm_id}'")
 
-    @_again
+    @again
     def request_kill(self, vm: str, actor: str, reason: str, now: datetime) -> VMRecord:
         """Decide the end of a VM (id, prefix or pilot reference): the director then has its server deleted.
 
@@ -240,13 +226,13 @@ class VirtualMachineStore:
 
     def history(self, vm_id: str) -> tuple[Transition, ...]:
         """A VM's steps, the intent first."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             steps = session.scalars(select(History).where(History.vm_id == vm_id).order_by(History.id))
             return tuple(Transition(step.source, step.target, step.at, step.reason, step.actor) for step in steps)
 
     def console_tail(self, vm_id: str) -> str:
         """The end of a VM's console as last noted, at most 16 KiB. Untrusted text: always escape."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return session.scalar(select(VM.console_tail).where(VM.vm_id == vm_id)) or ""
 
     def recent_ends(self, since: datetime) -> tuple[VMRecord, ...]:
@@ -257,15 +243,15 @@ class VirtualMachineStore:
         """VMs and cores that have not ended, by endpoint, VO and state."""
         group = (VM.site, VM.ce, VM.vo, VM.state)
         query = select(*group, func.count(), func.sum(VM.cores)).where(VM.state.in_(LIVE_STATES))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return tuple(
                 Count(*row[:5], int(row[5])) for row in session.execute(query.group_by(*group).order_by(*group))
             )
 
-    @_again
+    @again
     def save_reports(self, reports: Sequence[CycleReport]) -> None:
         """Put these in the place of the last reports of the same endpoints and VOs, and drop what nobody renews."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             for report in reports:
                 values = {f.name: getattr(report, f.name) for f in fields(CycleReport)}
                 values["vms"] = {state.value: number for state, number in report.vms.items()}
@@ -277,35 +263,16 @@ class VirtualMachineStore:
 
     def reports(self) -> tuple[CycleReport, ...]:
         """The last report of every endpoint and VO."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return tuple(_report(row) for row in session.scalars(select(Cycle).order_by(*Cycle.__mapper__.primary_key)))
 
     def _records(self, query) -> tuple[VMRecord, ...]:
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return tuple(_record(row) for row in session.scalars(query))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with self._answering(), Session(self._engine) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except (OperationalError, InterfaceError, PoolExhausted) as error:
-            url, original = self._engine.url, getattr(error, "orig", error)
-            where = f"{url.database} on {url.host}:{url.port}" if url.host else url.database
-            kind = _Deadlocked if original.args and original.args[0] == _DEADLOCK else StoreUnavailable
-            raise kind(f"database {where} does not answer: {original}") from error
 
 
 def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
     return History(vm_id=vm_id, source=source, target=target, at=at, reason=reason, actor=actor)
-
-
-def _changed(session: Session, statement: Update) -> bool:
-    return cast(CursorResult, session.execute(statement)).rowcount > 0
 
 
 def _values(facts: Facts) -> dict[str, Any]:
@@ -313,7 +280,7 @@ def _values(facts: Facts) -> dict[str, Any]:
     if unknown := facts.keys() - Facts.__annotations__.keys():
         raise TypeError(f"unknown facts {sorted(unknown)}: expected some of {sorted(Facts.__annotations__)}")
     return {
-        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") else value
+        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") and name not in _LAST_TIMES else value
         for name, value in facts.items()
     }
 
@@ -331,19 +298,3 @@ def _report(row: Cycle) -> CycleReport:
         for unmet in row.unmet
     )
     return CycleReport(**values)
-
-
-def _add_missing_columns(engine: Engine, table: Table) -> None:
-    for column in _missing_columns(engine, table):
-        statement = f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
-        try:
-            with engine.begin() as connection:
-                connection.execute(text(statement))
-        except DBAPIError:
-            if column in _missing_columns(engine, table):
-                raise  # else: another process added it in the same moment
-
-
-def _missing_columns(engine: Engine, table: Table) -> list[Column]:
-    there = {column["name"] for column in inspect(engine).get_columns(table.name)}
-    return [column for column in table.columns if column.name not in there]

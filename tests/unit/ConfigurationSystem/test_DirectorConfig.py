@@ -6,7 +6,7 @@ import pytest
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Policy
 
 SECTION = "/Systems/WorkloadManagement/Agents/CloudDirector"
 
@@ -61,3 +61,15 @@ def test_a_time_that_is_none_is_refused(cs, value):
 
 def test_a_secret_is_refused_without_its_value(cs):
     assert "hunter2" not in str(the_problem(cs, VO="belle", Password="hunter2"))
+
+
+def test_quota_domains_have_limits(cs):
+    cs(agent(VO="belle", QuotaDomains={"grif": {"MaxCores": 40, "SoftMaxVMs": 5}}))
+    domains = read_director_config().quota_domains
+    assert {name: limits.bounds for name, limits in domains.items()} == {"grif": Bounds(max_cores=40, soft_max_vms=5)}
+
+
+def test_an_unknown_limit_of_a_quota_domain_is_refused(cs):
+    problem = the_problem(cs, VO="belle", QuotaDomains={"grif": {"MaxCore": 40}})
+    assert problem.path == f"{SECTION}/QuotaDomains/grif/MaxCore"
+    assert problem.hint.startswith("did you mean MaxCores")

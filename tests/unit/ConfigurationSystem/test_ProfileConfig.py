@@ -7,6 +7,7 @@ import pytest
 
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 
 def operations(defaults=None, **belle):
@@ -69,3 +70,8 @@ def test_a_secret_is_refused_with_its_place_and_without_its_value(cs, where):
 
 def test_a_secret_in_a_subsection_is_found_too(cs):
     assert the_problem(cs, More={"Secret": "hunter2"}).path == "/Operations/belle/Cloud/More/Secret"
+
+
+def test_a_vo_has_limits_over_all_endpoints(cs):
+    cs(operations(MaxCores=100, SoftMaxVMs=20))
+    assert read_profile("belle").bounds == Bounds(max_cores=100, soft_max_vms=20)

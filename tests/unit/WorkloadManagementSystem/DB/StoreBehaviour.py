@@ -2,22 +2,37 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Barrier
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
+from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
+from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import KEPT_PLANS
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES, VM
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     StoreUnavailable,
     TransitionRefused,
+    UnknownLever,
     UnknownVM,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, LeverRecord, Transition
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Answer,
+    Create,
+    Lever,
+    LeverKind,
+    Limit,
+    Outcome,
+    Stopped,
+    Unmet,
+    VMState,
+    VMTypeKey,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -49,6 +64,10 @@ def brought_to(store, state, outcome=Outcome.WORKED, at=NOW, **what):
     for source, target in path_to(state):
         assert store.move(vm, source, target, at, "on its way", outcome=outcome)
     return vm
+
+
+def lever(**what):
+    return Lever(**{"id": 0, "kind": LeverKind.DRAIN, "who": "adm", "why": "the site is on fire", "since": NOW} | what)
 
 
 def at_once(*calls):
@@ -85,6 +104,15 @@ class StoreBehaviour:
         assert {record.vm_id: (record.networks, record.zone) for record in newer.live()} == {
             old: ("", ""),
             new: ("", "nova"),
+        }
+
+    def test_a_table_of_an_older_version_gets_the_index_that_it_lacks(self, new_store):
+        store = new_store()
+        with store._engine.begin() as connection:
+            table = " ON VirtualMachines" if store._engine.dialect.name == "mysql" else ""
+            connection.execute(text(f"DROP INDEX ix_vm_touched_at{table}"))
+        assert "ix_vm_touched_at" in {
+            index["name"] for index in inspect(new_store()._engine).get_indexes(VM.__tablename__)
         }
 
     # The installation
@@ -198,6 +226,19 @@ class StoreBehaviour:
         store.note(vm, first_word_at=NOW)
         store.note(vm, first_word_at=NOW + MINUTE, jobs=2)
         assert (store.get(vm).first_word_at, store.get(vm).jobs) == (NOW, 2)
+
+    def test_of_heartbeats_the_last_is_kept(self, store):
+        vm = planned(store)
+        store.note(vm, heartbeat_at=NOW)
+        store.note(vm, heartbeat_at=NOW + MINUTE)
+        assert store.get(vm).heartbeat_at == NOW + MINUTE
+
+    def test_a_vm_for_which_the_cloud_had_no_room_says_so(self, store):
+        vm = brought_to(store, VMState.PLANNED)
+        assert not store.get(vm).no_room
+        facts = {"outcome": Outcome.FAILED_TO_START, "no_room": True}
+        store.move(vm, VMState.PLANNED, VMState.ENDED, NOW, "QuotaExceeded", **facts)
+        assert store.get(vm).no_room
 
     def test_noting_what_is_known_already_is_no_error(self, store):
         vm = planned(store)
@@ -370,6 +411,72 @@ class StoreBehaviour:
         new = CycleReport(EL9.site, EL9.ce, "belle", NOW + timedelta(days=1) + MINUTE, "new")
         store.save_reports([new])
         assert store.reports() == (new, late)
+
+    # Levers
+
+    def test_a_lever_stands_until_it_is_over(self, store):
+        pulled = store.levers.pull(lever(until=NOW + MINUTE), NOW)
+        assert pulled == replace(lever(until=NOW + MINUTE), id=pulled.id)
+        assert store.levers.standing(NOW) == (pulled,)
+        assert store.levers.standing(NOW + MINUTE) == ()
+
+    def test_a_lever_that_is_taken_back_no_longer_stands_and_says_by_whom_and_why(self, store):
+        kept, back = store.levers.pull(lever(), NOW), store.levers.pull(lever(vo="t2k.org"), NOW)
+        assert store.levers.release(back.id, "eve", "all is well", NOW + MINUTE) == back
+        assert store.levers.standing(NOW + MINUTE) == (kept,)
+        assert store.levers.all() == (LeverRecord(back, NOW + MINUTE, "eve", "all is well"), LeverRecord(kept))
+        assert store.levers.all(limit=1)[0].lever == back
+
+    def test_a_lever_that_does_not_exist_or_was_taken_back_already_is_refused(self, store):
+        pulled = store.levers.pull(lever(), NOW)
+        store.levers.release(pulled.id, "eve", "all is well", NOW)
+        with pytest.raises(UnknownLever, match="taken back by eve at 2026-11-20 12:00:00 UTC"):
+            store.levers.release(pulled.id, "adm", "me too", NOW + MINUTE)
+        with pytest.raises(UnknownLever, match="no lever 77"):
+            store.levers.release(77, "adm", "", NOW)
+        assert store.levers.all()[0].released_by == "eve"
+
+    def test_a_lever_keeps_its_value_and_may_take_a_limit_away(self, store):
+        values = (0.1, 200, None)
+        for value in values:
+            store.levers.pull(lever(kind=LeverKind.OVERRIDE, option="MaxCores", value=value), NOW)
+        assert tuple(one.value for one in store.levers.standing(NOW)) == values
+
+    # Plans
+
+    def test_a_plan_comes_back_as_it_was_kept(self, store):
+        plan = KeptPlan(
+            NOW,
+            "host:1:abc",
+            answers=(Answer(7, "belle", 3, 2, ("a" * 32,), 0.8, {EL9: 2, NAPOLI: 1}), Answer(8, "t2k.org", 1, 1)),
+            unmet=(
+                Unmet(7, "belle", 4, Limit.BACKOFF, "after 3 empty VMs", EL9),
+                Unmet(8, "belle", 1, Limit.SHARE, ""),
+            ),
+            stops=(Stopped(EL9, "belle", Limit.BACKOFF, "after 3 empty VMs", timedelta(seconds=90.5)),),
+            creates=(Create(NAPOLI, "belle", 4, 8192, 7),),
+            refused={"hyperk.org": "no pilot credential"},
+            problem="the Matcher: connection refused",
+        )
+        store.plans.save(plan)
+        assert store.plans.last() == (plan,)
+
+    def test_a_plan_that_says_the_same_again_only_makes_the_last_one_newer(self, store):
+        plan = KeptPlan(NOW, "one", refused={"belle": "no credential"})
+        for minute in range(3):
+            store.plans.save(replace(plan, at=NOW + minute * MINUTE))
+        other = replace(plan, director="other", at=NOW + 2 * MINUTE)
+        store.plans.save(other)
+        assert store.plans.last(9) == (other, replace(plan, at=NOW + 2 * MINUTE))
+
+    def test_the_last_plans_are_kept_and_none_for_longer_than_a_day(self, store):
+        plans = [KeptPlan(NOW + n * MINUTE, "one", problem=f"problem {n}") for n in range(KEPT_PLANS + 3)]
+        for plan in plans:
+            store.plans.save(plan)
+        assert store.plans.last(1000) == tuple(reversed(plans[3:]))
+        late = replace(plans[0], at=plans[-2].at + timedelta(days=1))
+        store.plans.save(late)
+        assert store.plans.last(1000) == (late, plans[-1], plans[-2])
 
     # The database fails
 

@@ -179,7 +179,7 @@ def test_the_template_authorises_each_exported_method_and_only_operators_to_kill
 def test_the_template_names_every_option_of_the_director_with_its_default():
     text, cfg = template()
     options = dict(re.findall(r"^ *(?:# )?(\w+) = ?(\S*)$", text[text.index("##BEGIN CloudDirector") :], re.M))
-    assert set(options) == {field.alias for field in DirectorConfig.model_fields.values()}
+    assert set(options) == DirectorConfig.options()
     section = options | {"VO": "belle"}
     assert DirectorConfig.read("/x", section, frozenset()) == DirectorConfig.read("/x", {"VO": "belle"}, frozenset())
     assert cfg["Agents"]["CloudDirector"]["PollingTime"] == options["PollingTime"]

@@ -1,0 +1,52 @@
+"""A plan as it is kept for whoever asks why, and its form in the database: one JSON document, compressed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create, Stopped, Unmet, VMTypeKey
+
+
+def _as_pairs(answer: Answer) -> dict[str, Any]:
+    """JSON has no keys but text."""
+    return vars(answer) | {"started": [(asdict(vm_type), vms) for vm_type, vms in answer.started.items()]}
+
+
+def _from_pairs(answer: Any) -> Any:
+    if isinstance(answer, Answer):
+        return answer
+    return answer | {"started": {VMTypeKey(**vm_type): vms for vm_type, vms in answer["started"]}}
+
+
+@dataclass(frozen=True)
+class KeptPlan:
+    """What one cycle of one director decided, and what stopped the rest.
+
+    ``director`` is the holder's name, ``refused`` says why a VO cannot be served, ``problem`` why demand is unknown.
+    """
+
+    at: datetime
+    director: str
+    answers: tuple[Annotated[Answer, BeforeValidator(_from_pairs), PlainSerializer(_as_pairs)], ...] = ()
+    unmet: tuple[Unmet, ...] = ()
+    stops: tuple[Stopped, ...] = ()
+    creates: tuple[Create, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+    def document(self) -> bytes:
+        """All of it but ``at``: the same decision gives the same bytes."""
+        return zlib.compress(_PLANS.dump_json(replace(self, at=datetime.fromtimestamp(0, UTC))))
+
+    @staticmethod
+    def of(document: bytes, at: datetime) -> KeptPlan:
+        return replace(_PLANS.validate_json(zlib.decompress(document)), at=at)
+
+
+_PLANS = TypeAdapter(KeptPlan)
