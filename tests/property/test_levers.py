@@ -100,4 +100,4 @@ def test_levers_that_name_what_does_not_exist_change_nothing(world, field):
 def test_a_vm_is_drained_if_a_standing_drain_covers_it_and_a_pause_drains_none(world):
     standing = [one for one in world.levers if one.kind is LeverKind.DRAIN and (one.until is None or one.until > NOW)]
     for vm in apply_levers(world, NOW).vms:
-        assert bool(vm.drain) == any(covers(lever, vm) for lever in standing)
+        assert bool(vm.drain) == any(covers(lever, vm.vm_type, vm.vo, vm.id) for lever in standing)

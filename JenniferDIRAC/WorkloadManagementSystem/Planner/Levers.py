@@ -19,6 +19,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Snapshot,
     VirtualMachine,
     VMType,
+    VMTypeKey,
 )
 
 #: The options that OVERRIDE knows, and the fields of Bounds that they set; a share is none of them.
@@ -94,13 +95,13 @@ def drained_vo(levers: Iterable[Lever], vm_type: VMType, vo: str, now: datetime)
     )
 
 
-def covers(lever: Lever, vm: VirtualMachine) -> bool:
+def covers(lever: Lever, vm_type: VMTypeKey, vo: str, vm: str) -> bool:
     """Whether each field that the lever names is that VM's."""
     return (
-        _is(lever, vm.endpoint)
-        and lever.queue in ("", vm.vm_type.queue)
-        and lever.vo.lower() in ("", vm.vo.lower())
-        and lever.vm in ("", vm.id)
+        _is(lever, vm_type.endpoint)
+        and lever.queue in ("", vm_type.queue)
+        and lever.vo.lower() in ("", vo.lower())
+        and lever.vm in ("", vm)
     )
 
 
@@ -150,8 +151,8 @@ def _vm_type(vm_type: VMType, drains: Sequence[Lever], overrides: Sequence[Lever
 
 
 def _vm(vm: VirtualMachine, drains: Sequence[Lever], holds: Sequence[Lever], now: datetime) -> VirtualMachine:
-    drain = next((told(lever, now) for lever in drains if covers(lever, vm)), vm.drain)
-    held = next((told(lever, now) for lever in holds if covers(lever, vm)), vm.held)
+    drain = next((told(lever, now) for lever in drains if covers(lever, vm.vm_type, vm.vo, vm.id)), vm.drain)
+    held = next((told(lever, now) for lever in holds if covers(lever, vm.vm_type, vm.vo, vm.id)), vm.held)
     return vm if (drain, held) == (vm.drain, vm.held) else replace(vm, drain=drain, held=held)
 
 

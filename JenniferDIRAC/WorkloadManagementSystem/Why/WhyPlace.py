@@ -17,29 +17,22 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance, why_hindered
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, moment, number, sentence
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The director that looks after an endpoint."""
-
-    director: str
-    until: datetime
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, number, sentence
 
 
 @dataclass(frozen=True)
 class PlaceFacts:
     """One endpoint. ``bounds`` are in force, levers included; ``unusable`` "" or why, None when DIRAC did not answer.
 
-    ``problem`` is what is wrong with its configuration; ``vm_types`` are those that were asked about.
+    ``problem`` is what is wrong with its configuration; ``vm_types`` are those that were asked about; ``holder`` is
+    the director that looks after it.
     """
 
     key: EndpointKey
     vm_types: tuple[VMTypeKey, ...] = ()
     unusable: str | None = ""
     problem: str = ""
-    holder: Holder | None = None
+    holder: str = ""
     bounds: Bounds = Bounds()
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -52,7 +45,7 @@ def why_place(facts: PlaceFacts, now: datetime) -> tuple[str, ...]:
     """The sentences, from what stops everything to single VM types."""
     return (
         *_usable(facts),
-        *_held(facts, now),
+        *_held(facts),
         *lever_lines(facts.levers, now),
         *_use(facts),
         *_stops(facts, now),
@@ -70,14 +63,11 @@ def _usable(facts: PlaceFacts) -> Iterator[str]:
         yield f"{facts.key} is usable: its site and its CE are Active."
 
 
-def _held(facts: PlaceFacts, now: datetime) -> Iterator[str]:
-    if facts.holder is None:
-        yield "No director looks after it: none holds its lease."
+def _held(facts: PlaceFacts) -> Iterator[str]:
+    if facts.holder:
+        yield f"The director {facts.holder} looks after it."
     else:
-        yield (
-            f"The director {facts.holder.director} looks after it (its lease ends at {moment(facts.holder.until, now)} "
-            "if it is not renewed)."
-        )
+        yield "No director looks after it: none holds its lease."
 
 
 def lever_lines(levers: Iterable[Lever], now: datetime) -> Iterator[str]:
@@ -144,11 +134,11 @@ def _stops(facts: PlaceFacts, now: datetime) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class QueueLine:
-    """A task queue in the answer for everything."""
+    """A task queue in the answer for everything; ``jobs`` None: nothing but what stops it is known."""
 
     id: int
     vo: str
-    jobs: int
+    jobs: int | None
     coming: int = 0
     started: int = 0
     unmet: tuple[tuple[Unmet, Hindrance], ...] = ()
@@ -178,7 +168,8 @@ def why_everything(
 
 
 def _queue_line(queue: QueueLine, levers: Iterable[Lever], now: datetime) -> str:
-    text = f"Task queue {queue.id} of {queue.vo}: {number(queue.jobs, 'job')}"
+    text = f"Task queue {queue.id} of {queue.vo}"
+    text += "" if queue.jobs is None else f": {number(queue.jobs, 'job')}"
     done = [f"{queue.coming} on their way"] if queue.coming else []
     done += [f"{queue.started} started"] if queue.started else []
     text += f", VMs {' and '.join(done)}" if done else ""
