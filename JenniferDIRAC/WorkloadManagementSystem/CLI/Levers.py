@@ -80,9 +80,7 @@ def drain(
 
 @app.command()
 def undrain(
-    target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="As it was given to drain.", show_default=False)
-    ] = "",
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="As it was given to drain.", show_default=False)] = "",
     vo: VO = "",
     lever: Number = 0,
     reason: Reason = "",
@@ -110,9 +108,7 @@ def hold(vm: VM, reason: Reason, for_: For = None, until: Until = None, as_json:
 
 @app.command()
 def release(
-    vm: Annotated[
-        str, typer.Argument(metavar="VM", help="The VM, as it was given to hold.", show_default=False)
-    ] = "",
+    vm: Annotated[str, typer.Argument(metavar="VM", help="The VM, as it was given to hold.", show_default=False)] = "",
     lever: Number = 0,
     reason: Reason = "",
     as_json: Json = False,

@@ -1,7 +1,6 @@
 """Operators' levers as values of a snapshot, so that the rest of the planner meets a drained endpoint, a held VM or
-another limit, and need not know how it came to be so.
-
-PAUSE, and a DRAIN of a VO, have no value of their own: whoever starts VMs asks ``paused`` and ``drained_vo``.
+another limit, and need not know how it came to be so. PAUSE, and DRAIN of a VO, which have no such value, stand in the
+snapshot's levers for whoever starts VMs.
 """
 
 from __future__ import annotations
@@ -76,23 +75,6 @@ def told(lever: Lever, now: datetime) -> str:
 def paused(levers: Iterable[Lever], now: datetime) -> str:
     """Why no VM is created anywhere, or ""."""
     return _newest((lever for lever in levers if lever.kind is LeverKind.PAUSE), now)
-
-
-def drained_vo(levers: Iterable[Lever], vm_type: VMType, vo: str, now: datetime) -> str:
-    """Why no VM of this type is started for this VO in particular, or ""."""
-    key = vm_type.key
-    return _newest(
-        (
-            lever
-            for lever in levers
-            if lever.kind is LeverKind.DRAIN
-            and lever.vo.lower() == vo.lower()
-            and not lever.vm
-            and _is(lever, key.endpoint)
-            and lever.queue in ("", key.queue)
-        ),
-        now,
-    )
 
 
 def covers(lever: Lever, vm_type: VMTypeKey, vo: str, vm: str) -> bool:

@@ -170,9 +170,8 @@ def why_everything(
 def _queue_line(queue: QueueLine, levers: Iterable[Lever], now: datetime) -> str:
     text = f"Task queue {queue.id} of {queue.vo}"
     text += "" if queue.jobs is None else f": {number(queue.jobs, 'job')}"
-    done = [f"{queue.coming} on their way"] if queue.coming else []
-    done += [f"{queue.started} started"] if queue.started else []
-    text += f", VMs {' and '.join(done)}" if done else ""
+    text += f", {number(queue.coming, 'VM')} coming" if queue.coming else ""
+    text += f", {number(queue.started, 'VM')} just started" if queue.started else ""
     for unmet, hindrance in queue.unmet:
         text += f"; {number(unmet.cores, 'core')} {'gets' if unmet.cores == 1 else 'get'} nothing, "
         text += f"{unmet.limit.value}: {why_hindered(hindrance, levers, now)}"

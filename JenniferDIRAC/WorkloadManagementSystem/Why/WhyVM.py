@@ -68,8 +68,10 @@ def _booting(facts: VMFacts, now: datetime) -> Iterator[str]:
     yield f"Its first word is awaited: {until} (RegistrationTimeout)."
     if facts.boot is not None:
         left = facts.record.created_at + facts.boot - now
-        expected = f"in about {lasting(left)}" if left > timedelta(0) else f"{lasting(-left)} ago"
-        yield f"VMs of its type take {lasting(facts.boot)} to it: it is expected {expected}."
+        expected = (
+            f"is expected in about {lasting(left)}" if left > timedelta(0) else f"was expected {lasting(-left)} ago"
+        )
+        yield f"VMs of its type take {lasting(facts.boot)} to it: it {expected}."
 
 
 def _running(facts: VMFacts, now: datetime) -> Iterator[str]:

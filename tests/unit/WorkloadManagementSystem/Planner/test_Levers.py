@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, ago, endpoint, key, snapshot, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, drained_vo, paused, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, paused, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Lever, LeverKind
 
 LATER = NOW + timedelta(hours=8)
@@ -68,15 +68,6 @@ def test_the_text_says_who_and_why_and_until_when(until, text):
 
 def test_a_lever_without_a_reason_ends_with_the_name():
     assert told(lever(LeverKind.HOLD, why=""), NOW) == "held by anna"
-
-
-def test_a_drain_of_a_vo_stops_its_starts_only_where_it_is_named():
-    grif, napoli = world().endpoints
-    drain = [lever(vo="belle", **AT_GRIF)]
-    assert drained_vo(drain, grif.vm_types[0], "Belle", NOW) == "drained by anna: disk migration"
-    assert drained_vo(drain, grif.vm_types[0], "t2k.org", NOW) == ""
-    assert drained_vo(drain, napoli.vm_types[0], "belle", NOW) == ""
-    assert drained_vo([lever(vo="belle", **AT_QUEUE)], grif.vm_types[1], "belle", NOW) == ""
 
 
 def test_a_hold_keeps_one_vm():

@@ -1,0 +1,72 @@
+"""What the kept plans say, of which director, and since when."""
+
+from datetime import timedelta
+
+from why_world import EL9, FULL, LARGE, NOW, ago, plan, stopped, unmet
+
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
+
+
+def of_el9(vm_type, vo):
+    return vm_type == EL9
+
+
+def test_without_a_plan_and_with_an_old_one_the_director_is_asked_for():
+    assert LastPlans([], NOW).trouble() == ("No plan is kept: is the CloudDirector running?",)
+    (old,) = LastPlans([plan(90)], NOW).trouble()
+    assert old == "The last plan is 1 h 30 min old: is the CloudDirector running? What follows is of that plan."
+    assert LastPlans([plan(1)], NOW).trouble() == ()
+
+
+def test_a_plan_that_did_not_know_the_demand_says_so():
+    plans = LastPlans([plan(1, problem="demand is unknown: the Matcher: refused")], NOW)
+    assert plans.trouble() == ("In the last plan, demand is unknown: the Matcher: refused.",)
+
+
+def test_the_newest_plan_that_knows_a_task_queue_answers():
+    newer, older = Answer(7, "belle", 5, 1), Answer(7, "belle", 9, 1)
+    plans = LastPlans([plan(5, answers=[older]), plan(1, answers=[newer])], NOW)
+    assert plans.answer(7) == newer
+    assert plans.answer(8) is None
+    assert plans.answers() == {7: newer}
+
+
+def test_of_several_directors_each_one_counts_with_its_last_plan():
+    mine, others = Answer(7, "belle", 5, 1), Answer(8, "t2k.org", 5, 1)
+    both = [plan(1, answers=[mine]), plan(2, answers=[others], director="d2")]
+    assert set(LastPlans(both, NOW).answers()) == {7, 8}
+    gone = [both[0], plan(60, answers=[others], director="d2")]
+    assert set(LastPlans(gone, NOW).answers()) == {7}
+
+
+def test_since_when_is_the_time_of_the_last_plan_that_said_otherwise():
+    # The one that says so for an hour is kept once, with its last time.
+    plans = LastPlans([plan(0.1, unmet()), plan(61), plan(70, unmet())], NOW)
+    ((told, hindrance),) = plans.unmet(7)
+    assert (told, hindrance.since, hindrance.at) == (unmet(), ago(61), ago(0.1))
+
+
+def test_another_number_or_another_queue_is_no_break_and_another_limit_is_one():
+    other = unmet(Limit.BACKOFF, "back-off")
+    plans = LastPlans([plan(1, unmet(cores=9)), plan(2, unmet(cores=3), unmet(queue=8)), plan(3, other)], NOW)
+    ((_, hindrance),) = plans.unmet(7)
+    assert hindrance.since == ago(3)
+
+
+def test_when_every_kept_plan_says_so_nobody_knows_since_when():
+    ((_, hindrance),) = LastPlans([plan(1, unmet()), plan(2, unmet(), director="d2")], NOW).unmet(7)
+    assert hindrance.since is None
+
+
+def test_what_stops_a_vm_type_comes_with_what_is_left_of_it():
+    left = timedelta(seconds=90)
+    backoff = stopped(Limit.BACKOFF, "back-off", left=left)
+    plans = LastPlans([plan(1, unmet(Limit.BACKOFF, "back-off"), stops=[backoff, stopped(vm_type=LARGE)])], NOW)
+    (hindrance,) = plans.stops(of_el9)
+    assert (hindrance.vm_type, hindrance.limit, hindrance.left) == (EL9, Limit.BACKOFF, left)
+    assert [one.vm_type for one in plans.stops(lambda vm_type, vo: vo == "belle")] == [EL9, LARGE]
+    ((_, same),) = plans.unmet()
+    assert same.left == left
+    assert plans.stops(lambda vm_type, vo: vo == "t2k.org") == ()
+    assert FULL in plans.stops(lambda vm_type, vo: vm_type == LARGE)[0].detail
