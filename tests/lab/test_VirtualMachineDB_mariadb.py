@@ -24,8 +24,9 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMa
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 
-pytest.register_assert_rewrite("StoreBehaviour")
+pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
 sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem/DB"))
+from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, intent, planned  # noqa: E402
 
 PASSWORD = "p@ss:w/rd%41"
@@ -120,7 +121,7 @@ def empty_database(mariadb, configure):
     configure(DBName="VirtualMachineDB")
 
 
-class TestStoreOnMariaDB(StoreBehaviour):
+class TestStoreOnMariaDB(StoreBehaviour, SharingBehaviour):
     @pytest.fixture
     def new_store(self, empty_database):
         stores = []

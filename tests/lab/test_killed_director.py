@@ -1,4 +1,4 @@
-"""A director that is killed at any step leaks and doubles nothing: real services, real database, real QEMU processes."""
+"""A director that is killed at any step leaks and doubles nothing: real services, database and QEMU processes."""
 
 import itertools
 import subprocess

@@ -82,8 +82,10 @@ def database_time(session: Session) -> datetime:
 
 def _make(engine: Engine, table: Table) -> None:
     """The table, or the columns and indexes that it lacks."""
-    with _unless_made(lambda: inspect(engine).has_table(table.name)):
-        table.create(engine, checkfirst=True)
+    if not inspect(engine).has_table(table.name):
+        with _unless_made(lambda: inspect(engine).has_table(table.name)):
+            table.create(engine)
+            return
     for column in _missing_columns(engine, table):
         statement = f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"
         with _unless_made(lambda column=column: column not in _missing_columns(engine, table)):

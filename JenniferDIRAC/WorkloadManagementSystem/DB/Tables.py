@@ -104,6 +104,8 @@ class Installation(Base):
     only: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     uuid: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime]
+    # How many batches of intents were recorded: who planned on an older number planned on what is no longer so.
+    intents: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
 class VM(Base):
@@ -167,7 +169,7 @@ class History(Base):
 
 class Cycle(Base):
     __tablename__ = "Cycles"
-    __table_args__ = _TABLE
+    __table_args__ = (Index("ix_cycle_at", "at"), _TABLE)
     site: Mapped[str] = mapped_column(_Key, primary_key=True)
     ce: Mapped[str] = mapped_column(_Key, primary_key=True)
     vo: Mapped[str] = mapped_column(_Key, primary_key=True)
@@ -209,3 +211,12 @@ class Plan(Base):
     director: Mapped[str] = mapped_column(_Key)
     digest: Mapped[str] = mapped_column(String(64))
     document: Mapped[bytes] = mapped_column(_Bytes)
+
+
+class Lease(Base):
+    __tablename__ = "Leases"
+    __table_args__ = _TABLE
+    site: Mapped[str] = mapped_column(_Key, primary_key=True)
+    ce: Mapped[str] = mapped_column(_Key, primary_key=True)
+    holder: Mapped[str] = mapped_column(_Key)
+    expires_at: Mapped[datetime]

@@ -9,24 +9,38 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict, Unpack
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypedDict, TypeVar, Unpack
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, StoreError, StoreUnavailable, again, changed
+from JenniferDIRAC.WorkloadManagementSystem.DB.Database import (
+    Database,
+    StoreError,
+    StoreUnavailable,
+    again,
+    changed,
+    database_time,
+)
+from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim, LeaseLost, Leases, Overtaken, hold_on
 from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import Levers, UnknownLever
 from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import Plans
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Cycle, History, Installation
+from JenniferDIRAC.WorkloadManagementSystem.DB.Reports import Reports
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, History, Installation
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
 
 __all__ = [
+    "Claim",
     "Facts",
+    "LeaseLost",
+    "Overtaken",
+    "Step",
     "StoreError",
     "StoreUnavailable",
     "TransitionRefused",
@@ -38,10 +52,15 @@ __all__ = [
 LIVE_STATES = tuple(state for state in VMState if state is not VMState.ENDED)
 KILLED_CODE = 100  # HSF-TN-2016-04: asked to stop by its host
 SELECT_LIMIT = 1000
-REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
+BATCH = 100  # rows changed in one transaction, so that no other one waits for long
 _SHORTEST_PREFIX = 6
 _LAST_TIMES = frozenset({"heartbeat_at"})
+_RECORDED = tuple(f.name for f in fields(VMRecord) if f.name != "vm_type")
+_vm_type = lru_cache(maxsize=None)(VMTypeKey)  # thousands of records share a few
 _VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
+
+
+Item = TypeVar("Item")
 
 
 class TransitionRefused(StoreError):
@@ -76,6 +95,19 @@ class Facts(TypedDict, total=False):
     heartbeat_at: datetime
 
 
+@dataclass(frozen=True)
+class Step:
+    """A transition to be made, with the facts to record with it."""
+
+    vm: str
+    source: VMState
+    target: VMState
+    at: datetime
+    reason: str
+    actor: str = "director"
+    facts: Facts = field(default_factory=Facts)
+
+
 class VirtualMachineStore:
     """VM records over any SQLAlchemy engine; safe to use from several threads and processes at once."""
 
@@ -86,6 +118,8 @@ class VirtualMachineStore:
         """
         self._engine = engine
         self._database = Database(engine)
+        self._reports = Reports(self._database)
+        self.leases = Leases(self._database)
         self.levers = Levers(self._database)
         self.plans = Plans(self._database)
 
@@ -104,18 +138,26 @@ class VirtualMachineStore:
                 return session.get_one(Installation, 1).uuid
 
     @again
-    def record_intents(self, intents: Sequence[Intent], now: datetime, actor: str = "director") -> None:
-        """Record, before anything is sent, that these VMs are about to be asked for: all of them or none."""
+    def record_intents(
+        self, intents: Sequence[Intent], now: datetime, actor: str = "director", claim: Claim | None = None
+    ) -> None:
+        """Record, before anything is sent, that these VMs are about to be asked for: all of them or none.
+
+        :param claim: what the decision rests on, in an installation with several directors
+        :raises Overtaken: it rests on that no longer; nothing was recorded
+        """
+        if not intents:
+            return
         with self._database.transaction() as session:
+            hold_on(session, claim, {intent.vm_type.endpoint for intent in intents})
             for intent in intents:
                 values = {f.name: getattr(intent, f.name) for f in fields(Intent) if f.name != "vm_type"}
                 session.add(VM(**values, **asdict(intent.vm_type), state=VMState.PLANNED, since=now, created_at=now))
             session.flush()
             for intent in intents:
                 reason = f"task queue {intent.task_queue} of {intent.vo}"
-                session.add(_step(intent.vm_id, None, VMState.PLANNED, now, reason, actor))
+                session.add(_history(intent.vm_id, None, VMState.PLANNED, now, reason, actor))
 
-    @again
     def move(
         self,
         vm_id: str,
@@ -132,30 +174,58 @@ class VirtualMachineStore:
 
         :raises TransitionRefused: the life cycle has no such step, or a VM would end without an outcome
         """
-        if not Lifecycle.is_allowed(source, target):
-            raise TransitionRefused(f"VM {vm_id}: the life cycle has no step from {source.value} to {target.value}")
-        if target is VMState.RUNNING:
-            facts.setdefault("running_at", now)
-        values: dict[str, Any] = _values(facts) | {"state": target, "since": now}
-        if target is VMState.ENDED:
-            values["ended_at"] = now
-        with self._database.transaction() as session:
-            if not changed(session, update(VM).where(VM.vm_id == vm_id, VM.state == source).values(values)):
-                return False
-            session.add(_step(vm_id, source, target, now, reason, actor))
-            if target is VMState.ENDED and session.scalar(select(VM.outcome).where(VM.vm_id == vm_id)) is None:
-                raise TransitionRefused(f"VM {vm_id}: expected an outcome for a VM that ends, found none")
-        return True
+        return self.move_all([Step(vm_id, source, target, now, reason, actor, facts)])[0]
+
+    def move_all(self, steps: Sequence[Step]) -> tuple[bool, ...]:
+        """Carry out each step as ``move`` does, ``BATCH`` of them in one transaction.
+
+        :raises TransitionRefused: nothing of the step's batch was recorded, and of no later one
+        """
+        for step in steps:
+            if not Lifecycle.is_allowed(step.source, step.target):
+                way = f"from {step.source.value} to {step.target.value}"
+                raise TransitionRefused(f"VM {step.vm}: the life cycle has no step {way}")
+        return tuple(moved for batch in _batches(steps) for moved in self._move_batch(batch))
 
     @again
+    def _move_batch(self, steps: Sequence[Step]) -> list[bool]:
+        moved = [False] * len(steps)
+        with self._database.transaction() as session:
+            # In one order, so that two directors never wait for each other.
+            for place, step in sorted(enumerate(steps), key=lambda item: item[1].vm):
+                where = update(VM).where(VM.vm_id == step.vm, VM.state == step.source)
+                moved[place] = bool(changed(session, where.values(_changes(step))))
+            done = [step for step, is_done in zip(steps, moved, strict=True) if is_done]
+            session.add_all(
+                _history(step.vm, step.source, step.target, step.at, step.reason, step.actor) for step in done
+            )
+            ended = [step.vm for step in done if step.target is VMState.ENDED]
+            query = select(VM.vm_id).where(VM.vm_id.in_(ended), VM.outcome.is_(None))
+            if ended and (vm := session.scalars(query).first()):
+                raise TransitionRefused(f"VM {vm}: expected an outcome for a VM that ends, found none")
+        return moved
+
     def note(self, vm_id: str, **facts: Unpack[Facts]) -> None:
         """Record what was observed of a VM, without a transition.
 
         :raises UnknownVM: there is no VM of that id
         """
+        self.note_all({vm_id: facts})
+
+    def note_all(self, news: Mapping[str, Facts]) -> None:
+        """Record what was observed of VMs, by id, ``BATCH`` of them in one transaction.
+
+        :raises UnknownVM: nothing of its batch was recorded, and of no later one
+        """
+        for batch in _batches(sorted(news.items())):
+            self._note_batch(batch)
+
+    @again
+    def _note_batch(self, news: Iterable[tuple[str, Facts]]) -> None:
         with self._database.transaction() as session:
-            if not changed(session, update(VM).where(VM.vm_id == vm_id).values(_values(facts))):
-                raise UnknownVM(f"no VM has the id '{vm_id}'")
+            for vm, facts in news:
+                if not changed(session, update(VM).where(VM.vm_id == vm).values(_values(facts))):
+                    raise UnknownVM(f"no VM has the id '{vm}'")
 
     @again
     def request_kill(self, vm: str, actor: str, reason: str, now: datetime) -> VMRecord:
@@ -179,6 +249,15 @@ class VirtualMachineStore:
     def live(self) -> tuple[VMRecord, ...]:
         """All VMs that have not ended, oldest first."""
         return self._records(select(VM).where(VM.state.in_(LIVE_STATES)).order_by(VM.created_at, VM.vm_id))
+
+    def clock(self) -> datetime:
+        """The database's own time."""
+        with self._database.transaction() as session:
+            return database_time(session)
+
+    def touched(self, since: datetime) -> tuple[VMRecord, ...]:
+        """The VMs, ended ones too, whose row was written at ``since`` of the database's clock or later."""
+        return self._records(select(VM).where(VM.touched_at >= since))
 
     def ended(self, vm_ids: Collection[str]) -> tuple[VMRecord, ...]:
         """Those of these VMs that have ended."""
@@ -248,31 +327,34 @@ class VirtualMachineStore:
                 Count(*row[:5], int(row[5])) for row in session.execute(query.group_by(*group).order_by(*group))
             )
 
-    @again
     def save_reports(self, reports: Sequence[CycleReport]) -> None:
         """Put these in the place of the last reports of the same endpoints and VOs, and drop what nobody renews."""
-        with self._database.transaction() as session:
-            for report in reports:
-                values = {f.name: getattr(report, f.name) for f in fields(CycleReport)}
-                values["vms"] = {state.value: number for state, number in report.vms.items()}
-                values["unmet"] = [asdict(unmet) | {"limit": unmet.limit.value} for unmet in report.unmet]
-                session.merge(Cycle(**values))
-            if reports:
-                latest = max(report.at for report in reports)
-                session.execute(delete(Cycle).where(Cycle.at < latest - REPORT_LIFETIME))
+        self._reports.save(reports)
 
     def reports(self) -> tuple[CycleReport, ...]:
         """The last report of every endpoint and VO."""
-        with self._database.transaction() as session:
-            return tuple(_report(row) for row in session.scalars(select(Cycle).order_by(*Cycle.__mapper__.primary_key)))
+        return self._reports.last()
 
     def _records(self, query) -> tuple[VMRecord, ...]:
         with self._database.transaction() as session:
             return tuple(_record(row) for row in session.scalars(query))
 
 
-def _step(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _history(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
     return History(vm_id=vm_id, source=source, target=target, at=at, reason=reason, actor=actor)
+
+
+def _changes(step: Step) -> dict[str, Any]:
+    """The columns to set for this step."""
+    facts = step.facts
+    if step.target is VMState.RUNNING:
+        facts = Facts(running_at=step.at) | facts
+    values = _values(facts) | {"state": step.target, "since": step.at}
+    return values | {"ended_at": step.at} if step.target is VMState.ENDED else values
 
 
 def _values(facts: Facts) -> dict[str, Any]:
@@ -286,15 +368,4 @@ def _values(facts: Facts) -> dict[str, Any]:
 
 
 def _record(row: VM) -> VMRecord:
-    values = {f.name: getattr(row, f.name) for f in fields(VMRecord) if f.name != "vm_type"}
-    return VMRecord(vm_type=VMTypeKey(row.site, row.ce, row.queue), **values)
-
-
-def _report(row: Cycle) -> CycleReport:
-    values = {f.name: getattr(row, f.name) for f in fields(CycleReport)}
-    values["vms"] = {VMState(state): number for state, number in row.vms.items()}
-    values["unmet"] = tuple(
-        Unmet(**unmet | {"limit": Limit(unmet["limit"]), "vm_type": unmet["vm_type"] and VMTypeKey(**unmet["vm_type"])})
-        for unmet in row.unmet
-    )
-    return CycleReport(**values)
+    return VMRecord(vm_type=_vm_type(row.site, row.ce, row.queue), **{name: getattr(row, name) for name in _RECORDED})

@@ -10,29 +10,17 @@ import pytest
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
-from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import KEPT_PLANS
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES, VM
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
+    BATCH,
+    Step,
     StoreUnavailable,
     TransitionRefused,
-    UnknownLever,
     UnknownVM,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, LeverRecord, Transition
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Create,
-    Lever,
-    LeverKind,
-    Limit,
-    Outcome,
-    Stopped,
-    Unmet,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -64,10 +52,6 @@ def brought_to(store, state, outcome=Outcome.WORKED, at=NOW, **what):
     for source, target in path_to(state):
         assert store.move(vm, source, target, at, "on its way", outcome=outcome)
     return vm
-
-
-def lever(**what):
-    return Lever(**{"id": 0, "kind": LeverKind.DRAIN, "who": "adm", "why": "the site is on fire", "since": NOW} | what)
 
 
 def at_once(*calls):
@@ -219,7 +203,39 @@ class StoreBehaviour:
         store.move(vm, VMState.DRAINING, VMState.RUNNING, NOW + 2 * MINUTE, "needed after all")
         assert store.get(vm).running_at == NOW
 
+    def test_of_many_steps_at_once_each_succeeds_or_not_on_its_own(self, store):
+        vms = [planned(store) for _ in range(2 * BATCH + 1)]
+        late = vms[BATCH]
+        store.move(late, VMState.PLANNED, VMState.DELETING, NOW, "too many")
+        steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok", facts={"server_id": f"s-{vm}"}) for vm in vms]
+        assert store.move_all(steps) == tuple(vm != late for vm in vms)
+        assert {record.vm_id: record.server_id for record in store.live()} == {
+            vm: "" if vm == late else f"s-{vm}" for vm in vms
+        }
+        assert [step.target for step in store.history(vms[0])] == [VMState.PLANNED, VMState.REQUESTED]
+
+    def test_of_many_steps_at_once_none_is_made_when_one_is_refused(self, store):
+        vms = [planned(store) for _ in range(3)]
+        for refused in (VMState.PLANNED, VMState.ENDED):  # no such step; no outcome
+            steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok") for vm in vms[:2]]
+            with pytest.raises(TransitionRefused):
+                store.move_all([*steps, Step(vms[2], VMState.PLANNED, refused, NOW, "no")])
+        assert {record.state for record in store.live()} == {VMState.PLANNED}
+
+    def test_two_directors_that_move_the_same_vms_at_once_move_each_one_once(self, new_store):
+        one, other = new_store(), new_store()
+        vms = [planned(one) for _ in range(50)]
+        steps = [Step(vm, VMState.PLANNED, VMState.REQUESTED, NOW, "ok") for vm in vms]
+        won = at_once(lambda: one.move_all(steps), lambda: other.move_all(steps[::-1])[::-1])
+        assert all(sum(both) == 1 for both in zip(*won, strict=True))
+        assert all(len(one.history(vm)) == 2 for vm in vms)
+
     # Observations
+
+    def test_what_was_seen_of_many_vms_is_noted_at_once(self, store):
+        vms = [planned(store) for _ in range(BATCH + 1)]
+        store.note_all({vm: {"jobs": n} for n, vm in enumerate(vms)})
+        assert [store.get(vm).jobs for vm in (vms[0], vms[-1])] == [0, BATCH]
 
     def test_the_first_word_is_noted_once(self, store):
         vm = planned(store)
@@ -412,71 +428,22 @@ class StoreBehaviour:
         store.save_reports([new])
         assert store.reports() == (new, late)
 
-    # Levers
+    def test_reports_that_say_the_same_again_are_newer_and_the_others_new(self, store):
+        reports = [CycleReport(EL9.site, EL9.ce, vo, NOW, "idle") for vo in ("belle", "hyperk.org", "t2k.org")]
+        store.save_reports(reports)
+        later = [replace(report, at=NOW + MINUTE) for report in reports]
+        later[1] = replace(later[1], line="busy")
+        store.save_reports(later)
+        assert store.reports() == tuple(later)
 
-    def test_a_lever_stands_until_it_is_over(self, store):
-        pulled = store.levers.pull(lever(until=NOW + MINUTE), NOW)
-        assert pulled == replace(lever(until=NOW + MINUTE), id=pulled.id)
-        assert store.levers.standing(NOW) == (pulled,)
-        assert store.levers.standing(NOW + MINUTE) == ()
-
-    def test_a_lever_that_is_taken_back_no_longer_stands_and_says_by_whom_and_why(self, store):
-        kept, back = store.levers.pull(lever(), NOW), store.levers.pull(lever(vo="t2k.org"), NOW)
-        assert store.levers.release(back.id, "eve", "all is well", NOW + MINUTE) == back
-        assert store.levers.standing(NOW + MINUTE) == (kept,)
-        assert store.levers.all() == (LeverRecord(back, NOW + MINUTE, "eve", "all is well"), LeverRecord(kept))
-        assert store.levers.all(limit=1)[0].lever == back
-
-    def test_a_lever_that_does_not_exist_or_was_taken_back_already_is_refused(self, store):
-        pulled = store.levers.pull(lever(), NOW)
-        store.levers.release(pulled.id, "eve", "all is well", NOW)
-        with pytest.raises(UnknownLever, match="taken back by eve at 2026-11-20 12:00:00 UTC"):
-            store.levers.release(pulled.id, "adm", "me too", NOW + MINUTE)
-        with pytest.raises(UnknownLever, match="no lever 77"):
-            store.levers.release(77, "adm", "", NOW)
-        assert store.levers.all()[0].released_by == "eve"
-
-    def test_a_lever_keeps_its_value_and_may_take_a_limit_away(self, store):
-        values = (0.1, 200, None)
-        for value in values:
-            store.levers.pull(lever(kind=LeverKind.OVERRIDE, option="MaxCores", value=value), NOW)
-        assert tuple(one.value for one in store.levers.standing(NOW)) == values
-
-    # Plans
-
-    def test_a_plan_comes_back_as_it_was_kept(self, store):
-        plan = KeptPlan(
-            NOW,
-            "host:1:abc",
-            answers=(Answer(7, "belle", 3, 2, ("a" * 32,), 0.8, {EL9: 2, NAPOLI: 1}), Answer(8, "t2k.org", 1, 1)),
-            unmet=(
-                Unmet(7, "belle", 4, Limit.BACKOFF, "after 3 empty VMs", EL9),
-                Unmet(8, "belle", 1, Limit.SHARE, ""),
-            ),
-            stops=(Stopped(EL9, "belle", Limit.BACKOFF, "after 3 empty VMs", timedelta(seconds=90.5)),),
-            creates=(Create(NAPOLI, "belle", 4, 8192, 7),),
-            refused={"hyperk.org": "no pilot credential"},
-            problem="the Matcher: connection refused",
-        )
-        store.plans.save(plan)
-        assert store.plans.last() == (plan,)
-
-    def test_a_plan_that_says_the_same_again_only_makes_the_last_one_newer(self, store):
-        plan = KeptPlan(NOW, "one", refused={"belle": "no credential"})
-        for minute in range(3):
-            store.plans.save(replace(plan, at=NOW + minute * MINUTE))
-        other = replace(plan, director="other", at=NOW + 2 * MINUTE)
-        store.plans.save(other)
-        assert store.plans.last(9) == (other, replace(plan, at=NOW + 2 * MINUTE))
-
-    def test_the_last_plans_are_kept_and_none_for_longer_than_a_day(self, store):
-        plans = [KeptPlan(NOW + n * MINUTE, "one", problem=f"problem {n}") for n in range(KEPT_PLANS + 3)]
-        for plan in plans:
-            store.plans.save(plan)
-        assert store.plans.last(1000) == tuple(reversed(plans[3:]))
-        late = replace(plans[0], at=plans[-2].at + timedelta(days=1))
-        store.plans.save(late)
-        assert store.plans.last(1000) == (late, plans[-1], plans[-2])
+    def test_reports_that_another_director_overwrote_are_written_again(self, new_store):
+        one, other = new_store(), new_store()
+        ours = [CycleReport(EL9.site, EL9.ce, vo, NOW, "ours") for vo in ("belle", "t2k.org")]
+        one.save_reports(ours)
+        other.save_reports([CycleReport(EL9.site, EL9.ce, "belle", NOW + MINUTE, "theirs")])
+        again = [replace(report, at=NOW + 2 * MINUTE) for report in ours]
+        one.save_reports(again)
+        assert other.reports() == tuple(again)
 
     # The database fails
 
