@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
+import sys
 from datetime import UTC, datetime
 from functools import partial
 
@@ -35,10 +38,25 @@ class CloudDirector(AgentModule):
                 read_config=partial(read_director_config, self.am_getModuleParam("fullName")),
             )
             self.director.check_setup()
+            self.director.keep_leases()
         except (RefusedToStart, StoreUnavailable) as error:
             self.log.fatal("The CloudDirector does not start", str(error))
             return S_ERROR(str(error))
+        # DIRAC's agents know no signal: without this one, SIGTERM would end the process without ``finalize``.
+        atexit.register(self._release)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         return S_OK()
+
+    def finalize(self):
+        """The agent's orderly end."""
+        self._release()
+        return S_OK()
+
+    def _release(self) -> None:
+        try:
+            self.director.release()
+        except StoreUnavailable as error:
+            self.log.warn("The leases could not be released and will run out", str(error))
 
     def execute(self):
         """One cycle. A database that is away, or a wrong option of its own, costs the cycle, nothing else."""

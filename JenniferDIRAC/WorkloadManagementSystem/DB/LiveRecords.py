@@ -64,6 +64,11 @@ class LiveRecords:
         return tuple(sorted(recent, key=lambda record: record.ended_at))
 
     @property
+    def last(self) -> tuple[VMRecord, ...]:
+        """What the last ``read`` gave."""
+        return self._sorted or ()
+
+    @property
     def endpoints(self) -> frozenset[EndpointKey]:
         """Those that had live VMs at the last ``read``."""
         return frozenset(record.endpoint for record in self._live.values())

@@ -220,3 +220,11 @@ class Lease(Base):
     ce: Mapped[str] = mapped_column(_Key, primary_key=True)
     holder: Mapped[str] = mapped_column(_Key)
     expires_at: Mapped[datetime]
+
+
+class EndpointConfiguration(Base):
+    __tablename__ = "EndpointConfigurations"
+    __table_args__ = _TABLE
+    site: Mapped[str] = mapped_column(_Key, primary_key=True)
+    ce: Mapped[str] = mapped_column(_Key, primary_key=True)
+    document: Mapped[bytes] = mapped_column(_Bytes)

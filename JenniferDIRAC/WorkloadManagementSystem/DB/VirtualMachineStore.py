@@ -26,6 +26,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.Database import (
     changed,
     database_time,
 )
+from JenniferDIRAC.WorkloadManagementSystem.DB.EndpointConfigs import EndpointConfigs
 from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim, LeaseLost, Leases, Overtaken, hold_on
 from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import Levers, UnknownLever
 from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import Plans
@@ -119,6 +120,7 @@ class VirtualMachineStore:
         self._engine = engine
         self._database = Database(engine)
         self._reports = Reports(self._database)
+        self.configs = EndpointConfigs(self._database)
         self.leases = Leases(self._database)
         self.levers = Levers(self._database)
         self.plans = Plans(self._database)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -12,15 +13,19 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.Resources.Cloud.EndpointFactory import make_endpoint
+from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import Holding, LeaseKeeper
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotFollower
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Plan
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Plan, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 # A gap longer than this many polling times and one long cycle is a pause of the director.
@@ -63,10 +68,17 @@ class Director:
         self._workers: dict[EndpointKey, EndpointWorker] = {}
         self._configured: dict[EndpointKey, EndpointConfig] = {}
         self._told: frozenset[str] = frozenset()
+        self._orphans_told: frozenset[str] = frozenset()
+        self._others_told: Counter[str] = Counter()
         self._watching_since = self._last_cycle = now()
-        self._observer = Observer(store, dirac, self._workers, log.warn, log.error)
-        self._executor = Executor(store, self._workers, user_data or UserDataMaker(dirac), log.warn, now)
-        self._pilots = PilotFollower(store, dirac, log.warn, now)
+        self._records = LiveRecords(store)
+        self._leases = LeaseKeeper(store.leases, log.warn)
+        self._wards = WardKeeper(store.configs)
+        self._observer = Observer(store, self._records, dirac, self._workers, log.warn, log.error)
+        self._executor = Executor(
+            store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_create=self._leases.has
+        )
+        self._pilots = PilotFollower(self._records, dirac, log.warn, now)
 
     def check_setup(self) -> None:
         """:raises RefusedToStart: with this configuration every VM would be wrong"""
@@ -90,32 +102,93 @@ class Director:
         sites = self._read_sites()
         self._tell_problems(sites)
         self._executor.record_outcomes()
-        self._keep_workers(sites.endpoints)
-
-        refused_vos = self._refused_vos(config)
         now = self._now()
         self._watch(now, config)
+
+        claim = self._leases.claim()
+        holding = self._hold(sites, config)
+        broken = _broken_endpoints(sites)
+        wards = self._wards.wards(sites.endpoints, broken, self._records.endpoints)
+        self._tell_orphans(wards)
+        self._keep_workers(wards.configs)
+        refused_vos = self._refused_vos(config)
         sight = self._observer.observe(
             installation,
-            sites.endpoints,
+            wards.configs,
             frozenset(config.vos) - refused_vos.keys(),
             refused_vos,
             config.policy,
             now,
             self._watching_since,
+            others=holding.others,
+            closed=wards.closed,
+            levers=self._store.levers.standing(now),
         )
         plan = plan_cycle(sight.snapshot, config.policy, now)
-        carried = self._executor.carry_out(plan, sight, sites.endpoints, installation, config.policy)
-        self._pilots.follow()
-        reports = cycle_reports(sight, plan, config.vos, carried, _broken_endpoints(sites), self._now())
+        self._leases.renew()
+        carried = self._executor.carry_out(plan, sight, wards.configs, installation, config.policy, claim)
+        self._pilots.follow(holding.others)
+        self._report(sight, plan, carried, config, broken | wards.closed, holding)
+        return plan
+
+    def keep_leases(self) -> None:
+        """Keep this director's endpoints its own between cycles, and while a cycle takes long."""
+        self._leases.keep()
+
+    def release(self) -> None:
+        """An orderly end: another director may have the endpoints at once.
+
+        :raises StoreUnavailable: it will get them a little later
+        """
+        self._leases.release()
+
+    @property
+    def holder(self) -> str:
+        """The name in which this director has its endpoints."""
+        return self._leases.holder
+
+    def _hold(self, sites: CloudSites, config: DirectorConfig) -> Holding:
+        """Take the endpoints that can be had, and read what became of the VMs."""
+        keys = {key_of(one) for one in sites.endpoints} | self._records.endpoints
+        holding = self._leases.take(keys, _longest_pause(config))
+        if holding.gained:
+            self._wards.read_again()
+        self._records.read(afresh=bool(holding.gained))
+        told = Counter(holding.others.values())
+        if told != self._others_told:
+            for holder, endpoints in sorted(told.items()):
+                self._log.notice(f"{endpoints} of {len(keys)} endpoints are looked after by another director: {holder}")
+            if not told:
+                self._log.notice(f"All {len(keys)} endpoints are looked after by this director, {self.holder}")
+        self._others_told = told
+        return holding
+
+    def _report(
+        self,
+        sight: Sight,
+        plan: Plan,
+        carried: Carried,
+        config: DirectorConfig,
+        broken: Mapping[EndpointKey, str],
+        holding: Holding,
+    ) -> None:
+        """Tell what was done, and keep it for whoever asks; the other directors tell of theirs."""
+        now = self._now()
+        reports = [
+            report
+            for report in cycle_reports(sight, plan, config.vos, carried, broken, now)
+            if EndpointKey(report.site, report.ce) not in holding.others
+            and (report.site or holding.held or not holding.others)
+        ]
         self._store.save_reports(reports)
         for report in reports:
             self._log.notice(report.line)
-        return plan
+        if holding.held or not holding.others:
+            self._store.plans.save(_kept(plan, sight, carried, now, self.holder))
 
     def _watch(self, now: datetime, config: DirectorConfig) -> None:
         """After a pause nobody was looking, so time-outs begin anew."""
-        if abs(now - self._last_cycle) > _PAUSE_IN_CYCLES * config.polling_time + _LONGEST_CYCLE:
+        if abs(now - self._last_cycle) > _longest_pause(config):
             self._watching_since = now
         self._last_cycle = now
 
@@ -145,6 +218,42 @@ class Director:
         for problem in sorted(problems - self._told):
             self._log.error("An endpoint is disabled by its configuration", problem)
         self._told = problems
+
+    def _tell_orphans(self, wards: Wards) -> None:
+        orphans = {f"{key} still has VMs, which are looked after: {why}" for key, why in wards.closed.items()}
+        orphans |= {
+            f"{key} still has VMs, and no good configuration of it is known: nobody looks after them"
+            for key in wards.lost
+        }
+        for words in sorted(orphans - self._orphans_told):
+            self._log.warn(words)
+        self._orphans_told = frozenset(orphans)
+
+
+def _longest_pause(config: DirectorConfig) -> timedelta:
+    return _PAUSE_IN_CYCLES * config.polling_time + _LONGEST_CYCLE
+
+
+def _kept(plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str) -> KeptPlan:
+    """The plan for whoever asks why, with those creates only that were carried out."""
+    started = Counter((start.intent.vm_type, start.intent.task_queue) for start in carried.starts)
+    wanted: Counter[tuple[VMTypeKey, int]] = Counter()
+    creates = []
+    for create in plan.creates:
+        what = create.vm_type, create.task_queue
+        wanted[what] += 1
+        if wanted[what] <= started[what]:
+            creates.append(create)
+    return KeptPlan(
+        at=now,
+        director=director,
+        answers=plan.answers,
+        unmet=plan.unmet,
+        stops=plan.stops,
+        creates=tuple(creates),
+        refused=sight.snapshot.refused_vos | {f"{key} {vo}": why for (key, vo), why in carried.refusals.items()},
+        problem=sight.demand_problem,
+    )
 
 
 def _broken_endpoints(sites: CloudSites) -> dict[EndpointKey, str]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
@@ -22,7 +23,14 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Throttled,
     Unreachable,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
+    BATCH,
+    Claim,
+    Facts,
+    Overtaken,
+    Step,
+    VirtualMachineStore,
+)
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
@@ -82,6 +90,11 @@ class Carried:
     def started(self, endpoint: EndpointKey, vo: str) -> int:
         return sum(1 for start in self.starts if (start.intent.vm_type.endpoint, start.intent.vo) == (endpoint, vo))
 
+    def put_off(self, why: str) -> Carried:
+        """Nothing was started, for this reason."""
+        places = {(start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts}
+        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
+
 
 class Executor:
     """Turns Plans into records and servers. Results that come late are recorded in a later cycle."""
@@ -94,6 +107,7 @@ class Executor:
         warn: Callable[[str], None],
         now: Callable[[], datetime],
         act_patience: float = 30.0,
+        may_create: Callable[[EndpointKey], bool] = lambda endpoint: True,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ):
         self._store = store
@@ -102,29 +116,38 @@ class Executor:
         self._warn = warn
         self._now = now
         self._punctuality = Punctuality(act_patience)
+        self._may_create = may_create
         self._new_id = new_id
         self._results: deque[Created | NotCreated | NotDeleted] = deque()
 
     def carry_out(
-        self, plan: Plan, sight: Sight, configured: Iterable[EndpointConfig], installation: str, policy: Policy
+        self,
+        plan: Plan,
+        sight: Sight,
+        configured: Iterable[EndpointConfig],
+        installation: str,
+        policy: Policy,
+        claim: Claim | None = None,
     ) -> Carried:
-        """Carry out ``plan``, which was made of ``sight``.
+        """Carry out ``plan``, which was made of ``sight``; its creates only if ``claim`` still holds.
 
         :raises StoreUnavailable: at the latest before the first call to a cloud that an unrecorded intent would need
         """
         configs = {key_of(config): config for config in configured}
-        for move in plan.moves:
-            self._move(move, sight.consoles)
-        deletes = [delete for delete in plan.deletes if self._deleting(delete, sight.consoles)]
+        self._store.move_all([self._step(move, sight.consoles) for move in plan.moves])
+        deletes = self._deleting(plan.deletes, sight.consoles)
         carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
-        self._store.record_intents([start.intent for start in carried.starts], self._now())
+        try:
+            self._store.record_intents([start.intent for start in carried.starts], self._now(), claim=claim)
+        except Overtaken as error:
+            carried = carried.put_off(f"{error}; what they need is planned anew in the next cycle")
 
         futures = {}
         for key in configs:
             mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
             gone = [delete for delete in deletes if delete.endpoint == key]
             if mine or gone:
-                task = _task(mine, gone, self._results.append)
+                task = _task(mine, gone, self._results.append, partial(self._may_create, key))
                 futures[key] = self._workers[key].start("create and delete servers", task)
         self._punctuality.wait(futures)
         self.record_outcomes()
@@ -136,27 +159,26 @@ class Executor:
         :raises StoreUnavailable: what could not be recorded is kept for the next time
         """
         while self._results:
-            result = self._results[0]
-            match result:
-                case Created():
-                    self._store.move(
-                        result.vm,
-                        VMState.PLANNED,
-                        VMState.REQUESTED,
-                        self._now(),
-                        "the cloud accepted",
-                        ACTOR,
-                        server_id=result.server.id,
-                    )
-                case NotCreated(error=AmbiguousOutcome()):
-                    self._warn(
-                        f"VM {result.vm}: it is not known whether it was made, listings will tell: {result.error}"
-                    )
-                case NotCreated():
-                    self._not_made(result)
-                case NotDeleted():
-                    self._warn(f"VM {result.vm} could not be deleted and will be tried again: {result.error}")
-            self._results.popleft()
+            results = [self._results[n] for n in range(min(len(self._results), BATCH))]  # more may come in meanwhile
+            steps = [self._outcome(result) for result in results]
+            self._store.move_all([step for step in steps if step is not None])
+            for _ in results:
+                self._results.popleft()
+
+    def _outcome(self, result: Created | NotCreated | NotDeleted) -> Step | None:
+        """The step that a result leads to, if any."""
+        match result:
+            case Created():
+                facts = Facts(server_id=result.server.id)
+                why = "the cloud accepted"
+                return Step(result.vm, VMState.PLANNED, VMState.REQUESTED, self._now(), why, ACTOR, facts)
+            case NotCreated(error=AmbiguousOutcome()):
+                self._warn(f"VM {result.vm}: it is not known whether it was made, listings will tell: {result.error}")
+            case NotCreated():
+                return self._not_made(result)
+            case NotDeleted():
+                self._warn(f"VM {result.vm} could not be deleted and will be tried again: {result.error}")
+        return None
 
     def _prepare(
         self,
@@ -209,40 +231,37 @@ class Executor:
             starts.append(Start(intent, request))
         return Carried(tuple(starts), refusals)
 
-    def _move(self, move: Move, consoles: Mapping[str, str]) -> None:
+    def _step(self, move: Move, consoles: Mapping[str, str]) -> Step:
         facts = Facts()
         if move.server_id:
             facts["server_id"] = move.server_id
         if move.outcome is not None:
             facts |= {"outcome": move.outcome, "outcome_reason": move.reason, "code": move.code}
             facts |= _post_mortem(move.vm, consoles)
-        self._store.move(move.vm, move.source, move.target, self._now(), move.reason, ACTOR, **facts)
+        return Step(move.vm, move.source, move.target, self._now(), move.reason, ACTOR, facts)
 
-    def _deleting(self, delete: Delete, consoles: Mapping[str, str]) -> bool:
-        """Record that the VM is to be deleted; False when somebody else moved it meanwhile."""
-        if delete.source in (VMState.DELETING, VMState.ENDED):
-            return True
-        facts = Facts(
-            server_id=delete.server_id, outcome=delete.outcome, outcome_reason=delete.reason, code=delete.code
-        )
-        facts |= _post_mortem(delete.vm, consoles)
-        return self._store.move(delete.vm, delete.source, VMState.DELETING, self._now(), delete.reason, ACTOR, **facts)
+    def _deleting(self, deletes: Iterable[Delete], consoles: Mapping[str, str]) -> list[Delete]:
+        """Record that these VMs are to be deleted; those are left out that somebody else moved meanwhile."""
+        first = [delete for delete in deletes if delete.source not in (VMState.DELETING, VMState.ENDED)]
+        steps = []
+        for delete in first:
+            facts = Facts(
+                server_id=delete.server_id, outcome=delete.outcome, outcome_reason=delete.reason, code=delete.code
+            )
+            facts |= _post_mortem(delete.vm, consoles)
+            steps.append(Step(delete.vm, delete.source, VMState.DELETING, self._now(), delete.reason, ACTOR, facts))
+        moved = self._store.move_all(steps)
+        lost = {delete.vm for delete, is_moved in zip(first, moved, strict=True) if not is_moved}
+        return [delete for delete in deletes if delete.vm not in lost]
 
-    def _not_made(self, result: NotCreated) -> None:
+    def _not_made(self, result: NotCreated) -> Step:
         rejected = isinstance(result.error, Rejected)
         reason = f"{type(result.error).__name__}: {result.error}"
         self._warn(f"VM {result.vm} was not made: {reason}")
-        self._store.move(
-            result.vm,
-            VMState.PLANNED,
-            VMState.ENDED,
-            self._now(),
-            reason,
-            ACTOR,
-            outcome=Outcome.REJECTED if rejected else Outcome.FAILED_TO_START,
-            outcome_reason=reason,
-            code=NOT_MADE_CODE,
+        facts = Facts(
+            outcome=Outcome.REJECTED if rejected else Outcome.FAILED_TO_START, outcome_reason=reason, code=NOT_MADE_CODE
         )
+        return Step(result.vm, VMState.PLANNED, VMState.ENDED, self._now(), reason, ACTOR, facts)
 
 
 def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
@@ -251,13 +270,13 @@ def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
 
 
 def _task(
-    starts: list[Start], deletes: list[Delete], done: Callable[[object], None]
+    starts: list[Start], deletes: list[Delete], done: Callable[[object], None], may_create: Callable[[], bool]
 ) -> Callable[[CloudEndpoint], None]:
     """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears; each result is handed
     over as soon as it is there."""
 
     def act(cloud: CloudEndpoint) -> None:
-        requests = _Requests(cloud, done)
+        requests = _Requests(cloud, done, may_create)
         side_by_side(cloud.parallel_requests, requests.delete, deletes)
         side_by_side(cloud.parallel_requests, requests.create, starts)
         if requests.leave_alone:
@@ -273,9 +292,10 @@ class _Requests:
     well delete.
     """
 
-    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None]):
+    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None], may_create: Callable[[], bool]):
         self._cloud = cloud
         self._done = done
+        self._may_create = may_create
         self._trouble: dict[VMTypeKey | None, str] = {}  # None: every VM type's
         self.leave_alone: Throttled | AuthenticationFailed | None = None
 
@@ -293,6 +313,9 @@ class _Requests:
         vm, vm_type = start.intent.vm_id, start.intent.vm_type
         if trouble := str(self.leave_alone or "") or self._trouble.get(None) or self._trouble.get(vm_type):
             self._done(NotCreated(vm, _not_sent(trouble)))
+            return
+        if not self._may_create():
+            self._done(NotCreated(vm, Unreachable("not sent: another director may have the endpoint by now")))
             return
         try:
             self._done(Created(vm, self._cloud.create_server(start.request)))

@@ -9,6 +9,7 @@ from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import (
@@ -28,6 +29,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
     EndReport,
+    Lever,
     Outcome,
     PilotState,
     Policy,
@@ -57,6 +59,13 @@ class Sight:
     demand_problem: str = ""
 
 
+class Elsewhere(Exception):
+    """The endpoint is another director's, so nobody looked."""
+
+    def __init__(self, holder: str):
+        super().__init__(f"another director has it: {holder}")
+
+
 def key_of(config: EndpointConfig) -> EndpointKey:
     return EndpointKey(config.site, config.ce)
 
@@ -67,6 +76,7 @@ class Observer:
     def __init__(
         self,
         store: VirtualMachineStore,
+        records: LiveRecords,
         dirac: DiracServices,
         workers: Mapping[EndpointKey, EndpointWorker],
         warn: Callable[[str], None],
@@ -74,6 +84,7 @@ class Observer:
         list_deadline: float = 30.0,
     ):
         self._store = store
+        self._records = records
         self._dirac = dirac
         self._workers = workers
         self._warn = warn
@@ -90,15 +101,25 @@ class Observer:
         policy: Policy,
         now: datetime,
         watching_since: datetime,
+        *,
+        others: Mapping[EndpointKey, str] | None = None,
+        closed: Mapping[EndpointKey, str] | None = None,
+        levers: tuple[Lever, ...] = (),
     ) -> Sight:
-        """:raises StoreUnavailable: without the records nothing can be decided"""
-        configured = tuple(configured)
-        records = self._store.live()
-        seen = self._look(records, configured, now)
+        """What there is to decide on, of the records as they were read last.
+
+        :param others: who has the endpoints that are another director's: they are not looked at
+        :param closed: why nothing is started at an endpoint, besides what DIRAC says
+        :raises StoreUnavailable: what was seen could not be recorded
+        """
+        configured, others, closed = tuple(configured), others or {}, closed or {}
+        records = self._records.last
+        by_endpoint = _by_endpoint(records)
+        seen = self._look(by_endpoint, [config for config in configured if key_of(config) not in others], now)
         for key, look in seen.items():
             if isinstance(look, Observation) and look.expiries is not None:
                 self._expiries.heard(key, look.expiries, now)
-        self._remember(seen, records, installation, now)
+        self._remember(seen, by_endpoint, installation, now)
         records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
         offerings = {
             VMTypeKey(key.site, key.ce, queue): offering
@@ -108,32 +129,44 @@ class Observer:
         }
         demand = self._dirac.task_queues(dict(_questions(configured, offerings)))
         facts = self._pilot_facts(records)
-        unusable = self._unusable(configured)
+        unusable = self._unusable(configured) | closed
+        news: dict[str, Facts] = {}
         snapshot = Snapshot(
             endpoints=tuple(
-                self._endpoint(config, seen[key_of(config)], offerings, demand, unusable, installation)
-                for config in configured
+                self._endpoint(
+                    config, seen.get(key) or Elsewhere(others[key]), offerings, demand, unusable, installation
+                )
+                for key, config in ((key_of(config), config) for config in configured)
             ),
             task_queues=demand.task_queues,
-            vms=tuple(self._vm(record, seen.get(record.endpoint), facts, now) for record in records),
+            vms=tuple(
+                # What is new of another director's VMs is for that one to note.
+                self._vm(record, seen.get(record.endpoint), facts, now, {} if record.endpoint in others else news)
+                for record in records
+            ),
             recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
+            levers=levers,
         )
+        self._store.note_all(news)
         consoles = {
             vm: text for look in seen.values() if isinstance(look, Observation) for vm, text in look.consoles.items()
         }
         return Sight(snapshot, offerings, consoles, self._demand_problem(demand))
 
     def _look(
-        self, records: Iterable[VMRecord], configured: Iterable[EndpointConfig], now: datetime
+        self,
+        by_endpoint: Mapping[EndpointKey, list[VMRecord]],
+        configured: Iterable[EndpointConfig],
+        now: datetime,
     ) -> dict[EndpointKey, Observation | Exception]:
         """One look at each cloud."""
         looks = {}
         for config in configured:
             key = key_of(config)
-            mine = [record for record in records if record.endpoint == key and record.said_code is None]
+            mine = [record for record in by_endpoint.get(key, ()) if record.said_code is None]
             awaited = Awaited(
                 first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
                 end=frozenset(record.vm_id for record in mine),
@@ -152,14 +185,14 @@ class Observer:
     def _remember(
         self,
         seen: Mapping[EndpointKey, Observation | Exception],
-        records: Iterable[VMRecord],
+        by_endpoint: Mapping[EndpointKey, list[VMRecord]],
         installation: str,
         now: datetime,
     ) -> None:
-        """Take the listings into memory; an endpoint that is not configured (any more) is forgotten."""
+        """Take the listings into memory; an endpoint that was not looked at is forgotten."""
         self._memory = {key: self._memory.get(key, ListingMemory()) for key in seen}
         for key, look in seen.items():
-            mine = [record for record in records if record.endpoint == key]
+            mine = by_endpoint.get(key, [])
             believed = {record.vm_id for record in mine if record.server_id and record.state in LISTED_STATES}
             listed = {view.vm for view in _ours(look, installation)} if isinstance(look, Observation) else set()
             suspect = is_suspect(believed, listed)
@@ -199,12 +232,12 @@ class Observer:
             return dict.fromkeys(keys, str(error))
 
     def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
-        """Ends that tell of a VM type's health: not those of VMs which a full or absent cloud never made."""
+        """Ends that tell of a VM type's room or health: not those of VMs which an absent cloud never made."""
         return tuple(
-            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at)
-            for record in self._store.recent_ends(since)
+            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at, record.no_room)
+            for record in self._records.ends(since)
             if record.outcome and record.ended_at
-            if record.server_id or record.outcome is not Outcome.FAILED_TO_START
+            if record.no_room or record.server_id or record.outcome is not Outcome.FAILED_TO_START
         )
 
     def _vm(
@@ -213,8 +246,9 @@ class Observer:
         seen: Observation | Exception | None,
         facts: Mapping[str, PilotFacts] | None,
         now: datetime,
+        all_news: dict[str, Facts],
     ) -> VirtualMachine:
-        """The record with what this cycle saw of it; new sights are noted in the store."""
+        """The record with what this cycle saw of it; what is new to the store goes to ``all_news`` too."""
         pilot = facts.get(record.pilot_reference) if facts is not None else PilotFacts(PilotState.NOT_ASKED, 0)
         jobs = max(record.jobs, pilot.jobs if pilot else 0)
         spoke, said = record.first_word_at is not None, _said(record)
@@ -233,7 +267,7 @@ class Observer:
         if finished_at is None and (said is not None or (pilot and pilot.state is PilotState.FINISHED)):
             finished_at = news["pilot_finished_at"] = now
         if news:
-            self._store.note(record.vm_id, **news)
+            all_news[record.vm_id] = news
         memory = self._memory.get(record.endpoint)
         return VirtualMachine(
             id=record.vm_id,
@@ -255,6 +289,8 @@ class Observer:
             outcome_reason=record.outcome_reason,
             outcome_code=record.code,
             task_queue=record.task_queue,
+            heartbeat_at=record.heartbeat_at,
+            no_room=record.no_room,
         )
 
     def _endpoint(
@@ -267,7 +303,7 @@ class Observer:
         installation: str,
     ) -> Endpoint:
         key = key_of(config)
-        memory = self._memory[key]
+        memory = self._memory.get(key, ListingMemory())
         listed = seen if isinstance(seen, Observation) else None
         return Endpoint(
             key=key,
@@ -282,12 +318,23 @@ class Observer:
             domain=config.quota_domain,
             max_starting_cores=config.max_starting_cores,
             probes=config.vacuum_vms,
-            unusable=unusable.get(key, "") if listed else f"its servers could not be listed: {seen}",
+            unusable=unusable.get(key, "") if listed else _unseen(seen),
             servers=_ours(listed, installation) if listed else None,
             suspect_since=memory.suspect_since,
             watching_since=memory.since,
             cloud=CloudUse(**vars(listed.limits)) if listed else None,
         )
+
+
+def _by_endpoint(records: Iterable[VMRecord]) -> dict[EndpointKey, list[VMRecord]]:
+    grouped: dict[EndpointKey, list[VMRecord]] = {}
+    for record in records:
+        grouped.setdefault(record.endpoint, []).append(record)
+    return grouped
+
+
+def _unseen(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, Elsewhere) else f"its servers could not be listed: {problem}"
 
 
 def _questions(

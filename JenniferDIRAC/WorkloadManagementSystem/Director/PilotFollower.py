@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timedelta
 
 from DIRAC.WorkloadManagementSystem.Client import PilotStatus
 
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, PilotState
 
 GRID_TYPE = "JenniferDIRAC"
 # What becomes of the pilot of a VM that ended without its pilot saying so; of all others Aborted, so that DIRAC's
@@ -27,23 +27,34 @@ class PilotFollower:
 
     def __init__(
         self,
-        store: VirtualMachineStore,
+        records: LiveRecords,
         dirac: DiracServices,
         warn: Callable[[str], None],
         now: Callable[[], datetime],
         vanished_grace: timedelta = VANISHED_GRACE,
     ):
-        self._store = store
+        self._records = records
         self._dirac = dirac
         self._warn = warn
         self._now = now
         self._vanished_grace = vanished_grace
         self._settled: set[str] = set()
+        self._registered: set[str] = set()
 
-    def follow(self) -> None:
-        """Register the pilots of VMs that have a server and no pilot yet; end those whose VM has ended."""
-        there = [record for record in self._store.live() if record.server_id and record.outcome is None]
-        recent = self._store.recent_ends(self._now() - _LOOK_BACK)
+    def follow(self, others: Container[EndpointKey] = ()) -> None:
+        """Register the pilots of VMs that have a server and no pilot yet; end those whose VM has ended.
+
+        :param others: endpoints of another director, which follows the pilots there
+        :raises StoreUnavailable: it is not known which VMs there are
+        """
+        live = [record for record in self._records.read() if record.endpoint not in others]
+        self._registered &= {record.vm_id for record in live}
+        there = [
+            record
+            for record in live
+            if record.server_id and record.outcome is None and record.vm_id not in self._registered
+        ]
+        recent = [one for one in self._records.ends(self._now() - _LOOK_BACK) if one.endpoint not in others]
         gone = [record for record in recent if record.vm_id not in self._settled and not self._may_return(record)]
         try:
             known = self._dirac.pilot_facts(record.pilot_reference for record in (*there, *gone))
@@ -52,8 +63,8 @@ class PilotFollower:
             return
         self._settled &= {record.vm_id for record in recent}
         for record in there:
-            if record.pilot_reference not in known:
-                self._tell(record, self._register)
+            if record.pilot_reference in known or self._tell(record, self._register):
+                self._registered.add(record.vm_id)
         for record in gone:
             facts = known.get(record.pilot_reference)
             if _is_settled(facts) or self._tell(record, self._end):

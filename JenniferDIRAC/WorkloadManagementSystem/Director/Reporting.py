@@ -22,16 +22,17 @@ def cycle_reports(
 ) -> tuple[CycleReport, ...]:
     """A report for every VO that an endpoint may serve, and one per VO for demand that no endpoint can serve at all.
 
-    ``broken`` names endpoints whose configuration was refused.
+    ``broken`` names endpoints whose configuration was refused, or that left the CS.
     """
     vos = tuple(vos)
     reports = [
-        _report(endpoint, vo, sight, plan, carried, now)
+        _report(endpoint, vo, sight, plan, carried, broken.get(endpoint.key, ""), now)
         for endpoint in sight.snapshot.endpoints
         for vo in vos
         if any(_serves(vm_type, vo) for vm_type in endpoint.vm_types)
     ]
-    for key, problem in broken.items():
+    looked_after = {endpoint.key for endpoint in sight.snapshot.endpoints}
+    for key, problem in ((key, problem) for key, problem in broken.items() if key not in looked_after):
         reports += [
             CycleReport(key.site, key.ce, vo, now, f"{key} {vo}: stopped by {problem}", problem=problem) for vo in vos
         ]
@@ -45,7 +46,9 @@ def cycle_reports(
     return tuple(reports)
 
 
-def _report(endpoint: Endpoint, vo: str, sight: Sight, plan: Plan, carried: Carried, now: datetime) -> CycleReport:
+def _report(
+    endpoint: Endpoint, vo: str, sight: Sight, plan: Plan, carried: Carried, broken: str, now: datetime
+) -> CycleReport:
     snapshot, key = sight.snapshot, endpoint.key
     types = {vm_type.key for vm_type in endpoint.vm_types if _serves(vm_type, vo)}
     queues = {tq.id: tq for tq in snapshot.task_queues if tq.vo == vo and tq.matches & types}
@@ -55,7 +58,7 @@ def _report(endpoint: Endpoint, vo: str, sight: Sight, plan: Plan, carried: Carr
     started = carried.started(key, vo)
     deleted = sum(1 for delete in plan.deletes if delete.vm in mine)
     unmet = tuple(one for one in plan.unmet if one.task_queue in queues)
-    problem = snapshot.refused_vos.get(vo, "") or carried.refusals.get((key, vo), "") or sight.demand_problem
+    problem = broken or snapshot.refused_vos.get(vo, "") or carried.refusals.get((key, vo), "") or sight.demand_problem
 
     vms = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
     line = f"{key} {vo}: {wanted} cores wanted; VMs {vms}; started {started}, deleted {deleted}"

@@ -129,8 +129,13 @@ class World:
         return self.config.policy
 
     def restart(self) -> None:
-        """A new director process on the same database and clouds."""
-        self.director = Director(
+        """A new director process on the same database and clouds, when the leases of the one before have run out."""
+        if hasattr(self, "director"):
+            self.director.release()
+        self.director = self.another_director()
+
+    def another_director(self) -> Director:
+        return Director(
             self.store,
             self.dirac,
             self.log,

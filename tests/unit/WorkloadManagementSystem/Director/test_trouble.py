@@ -32,7 +32,7 @@ def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
     world = World()
     world.wait_for_jobs(1)
 
-    def gone(*_):
+    def gone(*_, **__):
         raise StoreUnavailable("the database does not answer")
 
     world.store.record_intents = gone
@@ -313,11 +313,17 @@ def test_results_that_could_not_be_recorded_are_recorded_when_the_database_is_ba
     world = World()
     world.cloud.faults.next(Call.CREATE, Fault.REJECT)
     world.wait_for_jobs(1)
-    move = world.store.move
-    world.store.move = lambda *_, **__: (_ for _ in ()).throw(StoreUnavailable("gone"))
+    move_all = world.store.move_all
+
+    def gone(steps):
+        if steps:
+            raise StoreUnavailable("gone")
+        return ()
+
+    world.store.move_all = gone
     with pytest.raises(StoreUnavailable):
         world.cycle()
-    world.store.move = move
+    world.store.move_all = move_all
     world.cycle()
     assert world.the_vm().outcome is Outcome.REJECTED
 

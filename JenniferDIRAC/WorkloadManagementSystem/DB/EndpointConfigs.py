@@ -1,0 +1,49 @@
+"""The last good configuration of every endpoint: its VMs are looked after when it has left the CS, or is broken there.
+
+It holds no secret: the CS's sections with one are refused before they get here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+from sqlalchemy import delete, select, tuple_
+
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
+from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, again
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import EndpointConfiguration as Row
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
+
+
+class EndpointConfigs:
+    def __init__(self, database: Database):
+        self._database = database
+
+    @again
+    def keep(self, configs: Iterable[EndpointConfig]) -> None:
+        """Put these in the place of what is kept of the same endpoints."""
+        with self._database.transaction() as session:
+            for config in configs:
+                # What is not said keeps the default that it has when it is read.
+                document = config.model_dump_json(exclude_defaults=True).encode()
+                session.merge(Row(site=config.site, ce=config.ce, document=document))
+
+    def kept(self) -> dict[EndpointKey, EndpointConfig]:
+        """All that are kept, but for those that this version cannot read (any more)."""
+        with self._database.transaction() as session:
+            rows = session.execute(select(Row.site, Row.ce, Row.document)).all()
+        configs = {}
+        for site, ce, document in rows:
+            try:
+                configs[EndpointKey(site, ce)] = EndpointConfig.model_validate_json(document)
+            except (ValidationError, ConfigError):
+                continue
+        return configs
+
+    @again
+    def forget(self, endpoints: Iterable[EndpointKey]) -> None:
+        keys = [(key.site, key.ce) for key in endpoints]
+        with self._database.transaction() as session:
+            session.execute(delete(Row).where(tuple_(Row.site, Row.ce).in_(keys)))

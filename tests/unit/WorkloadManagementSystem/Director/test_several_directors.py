@@ -1,0 +1,230 @@
+"""Two directors on one database: an endpoint is looked after by one of them, and no VM is doubled."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from director_world import World
+from sqlalchemy import create_engine
+
+from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL, LeaseKeeper
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState
+
+A, B = EndpointKey("CLOUD.A.fr", "cloud.a.fr-ce"), EndpointKey("CLOUD.B.fr", "cloud.b.fr-ce")
+LONG = timedelta(hours=1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A database that several threads may use, as processes do."""
+    return VirtualMachineStore(create_engine(f"sqlite:///{tmp_path}/vm.db"))
+
+
+def run_out(world: World, director) -> None:
+    """What the database shows when this director has not renewed its leases in time."""
+    world.store.leases.take(world.store.leases.standing(), director.holder, timedelta(0))
+
+
+def test_the_second_director_neither_looks_nor_acts_where_the_first_one_does():
+    world = World()
+    other = world.another_director()
+    world.cycle()
+    looks = world.cloud.calls[Call.LIST]
+    world.wait_for_jobs(1)
+    plan = other.cycle()
+    assert (plan.creates, world.cloud.calls[Call.LIST]) == ((), looks)
+    assert f"another director has it: {world.director.holder}" in plan.unmet[0].detail
+    world.cycle()
+    assert len(world.store.live()) == 1
+
+
+def test_the_second_director_leaves_reports_and_records_as_the_first_one_wrote_them():
+    world = World()
+    other = world.another_director()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    reference = world.the_vm().pilot_reference
+    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], jobs=1)
+    before = world.store.live(), world.store.reports(), world.store.plans.last(9)
+    other.cycle()
+    assert (world.store.live(), world.store.reports(), world.store.plans.last(9)) == before
+
+
+def test_what_the_first_director_started_is_supply_for_the_second_one():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    other = world.another_director()
+    world.store.leases.take([A], other.holder, LONG)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.the_vm().endpoint == B
+    assert not other.cycle().creates
+    world.wait_for_jobs(2)
+    other.cycle()
+    assert sorted(record.endpoint for record in world.store.live()) == [A, B]
+
+
+def test_vms_planned_for_jobs_for_which_the_other_director_started_some_meanwhile_are_not_started():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    other = world.another_director()
+    world.store.leases.take([A], other.holder, LONG)
+    world.cycle()
+    world.wait_for_jobs(1)
+    ask = world.dirac.task_queues
+
+    def ask_while_the_other_acts(parameters):
+        world.dirac.task_queues = ask
+        other.cycle()
+        return ask(parameters)
+
+    world.dirac.task_queues = ask_while_the_other_acts
+    world.cycle()
+    assert world.the_vm().endpoint == A
+    assert "another director started VMs in this moment" in next(
+        report.line for report in world.store.reports() if (report.ce, report.vo) == (B.ce, "belle")
+    )
+    world.cycle()
+    assert len(world.store.live()) == 1
+
+
+def test_when_a_director_is_dead_the_other_one_takes_over_what_it_had_and_doubles_nothing():
+    world = World()
+    other = world.another_director()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    other.cycle()
+    run_out(world, world.director)
+    world.director = other
+    world.cycle()
+    assert (world.the_vm().state, world.cloud.calls[Call.CREATE]) == (VMState.BOOTING, 1)
+    assert world.store.leases.standing() == {A: other.holder}
+
+
+def test_a_director_that_ends_in_good_order_is_followed_at_once():
+    world = World()
+    other = world.another_director()
+    world.cycle()
+    world.director.release()
+    other.cycle()
+    assert world.store.leases.standing() == {A: other.holder}
+
+
+def test_a_create_on_its_way_when_its_director_loses_the_lease_is_adopted_by_the_next_one(store):
+    """The cloud is slow; the director hangs in its create, its lease runs out, and the other one's cycles go on."""
+    world = World(store=store)
+    other = world.another_director()
+    world.wait_for_jobs(1)
+    made, go_on = threading.Event(), threading.Event()
+    create = world.cloud.create_server
+
+    def hang_and_create(request):
+        server = create(request)
+        made.set()
+        assert go_on.wait(30)
+        return server
+
+    world.cloud.create_server = hang_and_create
+    first = threading.Thread(target=world.director.cycle)
+    first.start()
+    assert made.wait(30)
+    run_out(world, world.director)
+    for _ in range(2):
+        other.cycle()
+        world.now += timedelta(seconds=40)
+    (server,) = world.cloud.list_servers()
+    assert (world.the_vm().state, world.the_vm().server_id) == (VMState.BOOTING, server.id)
+    go_on.set()
+    first.join(30)
+    world.director.cycle()
+    other.cycle()
+    assert (world.the_vm().state, world.the_vm().server_id) == (VMState.BOOTING, server.id)
+    assert world.cloud.calls[Call.CREATE] == 1
+
+
+def test_a_director_that_slept_past_its_lease_sends_no_create_that_it_had_recorded(store):
+    world = World(store=store)
+    clock = [0.0]
+    world.director._leases._clock = lambda: clock[0]
+    world.wait_for_jobs(1)
+    record_intents = world.store.record_intents
+
+    def record_and_sleep(*arguments, **words):
+        record_intents(*arguments, **words)
+        clock[0] += LEASE_TTL.total_seconds()
+
+    world.store.record_intents = record_and_sleep
+    world.cycle()
+    assert world.cloud.calls[Call.CREATE] == 0
+    assert (world.the_vm().state, world.the_vm().outcome_reason) == (
+        VMState.ENDED,
+        "Unreachable: not sent: another director may have the endpoint by now",
+    )
+
+
+def test_an_intent_is_not_recorded_once_another_director_has_the_endpoint():
+    world = World()
+    world.cycle()
+    world.wait_for_jobs(1)
+    ask = world.dirac.task_queues
+
+    def ask_while_the_lease_goes(parameters):
+        run_out(world, world.director)
+        world.store.leases.take([A], "other", LONG)
+        return ask(parameters)
+
+    world.dirac.task_queues = ask_while_the_lease_goes
+    world.cycle()
+    assert world.store.live() == ()
+    assert world.cloud.calls[Call.CREATE] == 0
+    assert "another director may have" in world.report().line
+
+
+# The keeper of the leases
+
+
+class Keeping:
+    """A keeper whose clock moves when the test says so."""
+
+    def __init__(self, store):
+        self.seconds = 0.0
+        self.warnings: list[str] = []
+        self.keeper = LeaseKeeper(store.leases, self.warnings.append, clock=lambda: self.seconds)
+
+
+def test_a_lease_that_was_renewed_is_held_longer(store):
+    keeping = Keeping(store)
+    keeping.keeper.take([A], LONG)
+    keeping.seconds = 20
+    keeping.keeper.renew()
+    keeping.seconds = 40
+    assert keeping.keeper.has(A)
+    keeping.seconds = 45
+    assert not keeping.keeper.has(A)
+
+
+def test_the_leases_of_a_cycle_that_hangs_are_not_renewed(store):
+    keeping = Keeping(store)
+    keeping.keeper.take([A], timedelta(minutes=5))
+    keeping.seconds = 300
+    keeping.keeper.renew()
+    assert not keeping.keeper.has(A)
+
+
+def test_what_was_not_its_own_all_the_time_is_told_as_gained(store):
+    keeper = Keeping(store).keeper
+    assert keeper.take([A, B], LONG).gained == {A, B}
+    assert keeper.take([A, B], LONG).gained == frozenset()
+    store.leases.take([B], keeper.holder, timedelta(0))
+    assert keeper.take([A, B], LONG).gained == {B}
+    store.leases.take([B], keeper.holder, timedelta(0))
+    store.leases.take([B], "other", LONG)
+    holding = keeper.take([A, B], LONG)
+    assert (holding.held, holding.gained, holding.others) == ({A}, frozenset(), {B: "other"})
+
+
+def test_two_keepers_of_one_process_are_two_holders(store):
+    assert Keeping(store).keeper.holder != Keeping(store).keeper.holder
