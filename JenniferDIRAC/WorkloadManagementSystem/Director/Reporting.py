@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, Plan, Unmet, VMState, VMType
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Endpoint,
+    EndpointKey,
+    Lever,
+    LeverKind,
+    Limit,
+    Plan,
+    Stopped,
+    Unmet,
+    VMState,
+    VMType,
+)
 
 
 def cycle_reports(
@@ -65,7 +77,10 @@ def _report(
     if problem:
         line += f"; stopped by {problem}"
     elif unmet:
-        line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(unmet)}"
+        # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
+        here = [one for one in plan.stops if one.vm_type in types and one.vo.lower() == vo.lower()]
+        line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(here or unmet)}"
+    line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, unmet, now))
     return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
 
 
@@ -73,5 +88,21 @@ def _serves(vm_type: VMType, vo: str) -> bool:
     return not vm_type.vos or vo in vm_type.vos
 
 
-def _reasons(unmet: Iterable[Unmet]) -> str:
+def _levers(levers: Iterable[Lever], key: EndpointKey, vo: str, unmet: Iterable[Unmet], now: datetime) -> Iterator[str]:
+    """The levers that concern the VO there, but for those that a limit has told of."""
+    told_of = {one.limit for one in unmet}
+    for lever in standing(levers, now):
+        if not concerns(lever, key) or lever.vo.lower() not in ("", vo.lower()):
+            continue
+        match lever.kind:
+            case LeverKind.PAUSE if Limit.PAUSED not in told_of:
+                yield told(lever, now)
+            case LeverKind.DRAIN if Limit.DRAINED not in told_of:
+                yield f"{lever.queue} {told(lever, now)}".lstrip()
+            case LeverKind.OVERRIDE:
+                value = "no limit" if lever.value is None else f"{lever.value:g}"
+                yield f"{lever.queue} {lever.option} {value} {told(lever, now)}".lstrip()
+
+
+def _reasons(unmet: Iterable[Unmet | Stopped]) -> str:
     return "; ".join(dict.fromkeys(f"{one.limit.value} ({one.detail})" for one in unmet))

@@ -94,7 +94,8 @@ class Inquiry:
         self._read_policy = read_policy
         self._sites = read_sites()
         self._levers = store.levers.standing(now)
-        self._plans = LastPlans(store.plans.last(PLANS), now)
+        self._holders = store.leases.standing()
+        self._plans = LastPlans(store.plans.last(PLANS), now, self._holders)
         self._not_asked: list[str] = []
 
     def explain(self, target: str) -> Explanation:
@@ -146,7 +147,7 @@ class Inquiry:
         row = self._ask(self._dirac.task_queue, id)
         answered = len(self._not_asked) == asked
         wanted = Wanted.of(row, self._vo_of(row["OwnerGroup"])) if row else None
-        answer = self._plans.answer(id)
+        answer = self._plans.answers().get(id)
         fits = self._fits(id, wanted) if wanted else ()
         fitting = {fit.vm_type for fit in fits if fit.fits}
         facts = QueueFacts(
@@ -155,8 +156,10 @@ class Inquiry:
             jobs=(int(row["Jobs"]) if row else 0) if answered else None,
             planned=bool(self._plans.used),
             answer=answer,
-            unmet=self._plans.unmet(id),
-            stops=self._plans.stops(lambda key, vo: key in fitting and wanted is not None and vo == wanted.vo),
+            unmet=self._plans.unmet().get(id, ()),
+            stops=self._plans.stops(
+                lambda key, vo: key in fitting and wanted is not None and vo.lower() == wanted.vo.lower()
+            ),
             coming=self._coming(answer),
             fits=fits,
             levers=self._levers,
@@ -240,11 +243,10 @@ class Inquiry:
         asked = len(self._not_asked)
         unusable = self._ask(self._dirac.unusable_endpoints, list(place.endpoints))
         answered = len(self._not_asked) == asked
-        holders = self._store.leases.standing()
         sentences, values = [*self._plans.trouble()], []
         for key in place.endpoints:
             facts = self._place_facts(
-                key, place, (unusable or {}).get(key, "") if answered else None, holders.get(key, "")
+                key, place, (unusable or {}).get(key, "") if answered else None, self._holders.get(key, "")
             )
             sentences += why_place(facts, self._now)
             values.append(facts)
@@ -266,6 +268,12 @@ class Inquiry:
             vo_bounds=in_force.vo_bounds,
             shares=in_force.shares,
             counts=tuple(one for one in self._store.counts() if (one.site, one.ce) == (key.site, key.ce)),
+            refused={
+                vo: why
+                for who, why in self._plans.refused().items()
+                for place, _, vo in [who.rpartition(" ")]
+                if place in ("", str(key))
+            },
             stops=self._plans.stops(lambda one, vo: one.endpoint == key and place.queue in ("", one.queue)),
             levers=tuple(lever for lever in self._levers if concerns(lever, key)),
         )
@@ -292,15 +300,13 @@ class Inquiry:
             for problem in self._sites.problems
             if "/" in place_of(problem)
         }
-        unmet: dict[int, list] = {}
-        for one in self._plans.unmet():
-            unmet.setdefault(one[0].task_queue, []).append(one)
+        unmet = self._plans.unmet()
         answers = self._plans.answers()
         lines = [
-            QueueLine(id, one.vo, one.jobs, len(one.coming), sum(one.started.values()), tuple(unmet.pop(id, ())))
+            QueueLine(id, one.vo, one.jobs, len(one.coming), sum(one.started.values()), unmet.pop(id, ()))
             for id, one in answers.items()
         ]
-        lines += [QueueLine(id, mine[0][0].vo, None, unmet=tuple(mine)) for id, mine in unmet.items()]
+        lines += [QueueLine(id, mine[0][0].vo, None, unmet=mine) for id, mine in unmet.items()]
         planned = bool(self._plans.used) and not any(plan.problem for plan in self._plans.used)
         sentences = [
             *self._plans.trouble(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Limit, Unmet, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, EndpointKey, Limit, Unmet, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, sentence
 
@@ -19,11 +21,15 @@ _Said = tuple[int, Limit] | tuple[VMTypeKey, str, Limit]
 
 
 class LastPlans:
-    """The kept plans, newest first, of all directors; ``current`` are the last ones of those that are at work."""
+    """The kept plans, newest first, of all directors; ``current`` are the last ones of those that are at work.
 
-    def __init__(self, plans: Iterable[KeptPlan], now: datetime):
+    ``holders`` are the directors that look after an endpoint now.
+    """
+
+    def __init__(self, plans: Iterable[KeptPlan], now: datetime, holders: Mapping[EndpointKey, str] | None = None):
         self.plans: Sequence[KeptPlan] = sorted(plans, key=lambda plan: plan.at, reverse=True)
         self.now = now
+        self._holders = holders or {}
         last: dict[str, KeptPlan] = {}
         for plan in self.plans:
             last.setdefault(plan.director, plan)
@@ -44,33 +50,73 @@ class LastPlans:
         """The plans to answer with: the current ones, else the very last."""
         return self.current or tuple(self.plans[:1])
 
-    def answer(self, task_queue: int) -> Answer | None:
-        """What the newest plan that knows this task queue says of it."""
-        return next((one for plan in self.used for one in plan.answers if one.task_queue == task_queue), None)
-
     def answers(self) -> dict[int, Answer]:
-        """By task queue."""
-        return {one.task_queue: one for plan in reversed(self.used) for one in plan.answers}
-
-    def unmet(self, task_queue: int | None = None) -> tuple[tuple[Unmet, Hindrance], ...]:
-        """What gets nothing, of one task queue or of all, with what stops it."""
-        found: dict[tuple[int, Limit], tuple[Unmet, Hindrance]] = {}
+        """What is known of each task queue; what several directors do for one adds up."""
+        merged: dict[int, Answer] = {}
         for plan in self.used:
-            lefts = {(stop.vm_type, stop.vo, stop.limit): stop.left for stop in plan.stops}
+            for one in plan.answers:
+                if (newer := merged.get(one.task_queue)) is None:
+                    merged[one.task_queue] = one
+                    continue
+                merged[one.task_queue] = replace(
+                    newer,
+                    coming=tuple(dict.fromkeys((*newer.coming, *one.coming))),
+                    jobs_coming=max(newer.jobs_coming, one.jobs_coming),
+                    started=Counter(newer.started) + Counter(one.started),
+                )
+        return merged
+
+    def unmet(self) -> dict[int, tuple[tuple[Unmet, Hindrance], ...]]:
+        """What gets nothing, by task queue, with what stops it.
+
+        Each director plans for its own endpoints only: a queue that one of them serves is served, and of several that
+        leave something over the one that leaves least tells why.
+        """
+        said: dict[int, list[tuple[KeptPlan, list[Unmet]]]] = {}
+        for plan in self.used:
+            mine: dict[int, list[Unmet]] = {one.task_queue: [] for one in plan.answers}
             for one in plan.unmet:
-                if task_queue in (None, one.task_queue):
-                    since = self._since(plan, (one.task_queue, one.limit))
-                    left = lefts.get((one.vm_type, one.vo, one.limit))
-                    hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, one.vm_type, left, since)
-                    found.setdefault((one.task_queue, one.limit), (one, hindrance))
-        return tuple(found.values())
+                mine.setdefault(one.task_queue, []).append(one)
+            for queue, unmet in mine.items():
+                said.setdefault(queue, []).append((plan, unmet))
+        found = {}
+        for queue, takes in said.items():
+            plan, unmet = min(takes, key=lambda take: (sum(one.cores for one in take[1]), self._elsewhere(*take)))
+            if unmet:
+                found[queue] = tuple((one, self._hindrance(plan, one)) for one in unmet)
+        return found
+
+    def _elsewhere(self, plan: KeptPlan, unmet: Iterable[Unmet]) -> int:
+        """How many of these are about endpoints that another director looks after."""
+        return sum(1 for one in unmet if one.vm_type and not self._is_its(plan, one.vm_type))
+
+    def _is_its(self, plan: KeptPlan, vm_type: VMTypeKey) -> bool:
+        """Whether that plan is to be asked about the VM type: nobody else who is at work looks after it."""
+        holder = self._holders.get(vm_type.endpoint, plan.director)
+        return holder == plan.director or all(one.director != holder for one in self.used)
+
+    def _hindrance(self, plan: KeptPlan, one: Unmet) -> Hindrance:
+        left = next(
+            (
+                stop.left
+                for stop in plan.stops
+                if (stop.vm_type, stop.limit) == (one.vm_type, one.limit) and stop.vo.lower() == one.vo.lower()
+            ),
+            None,
+        )
+        since = self._since(plan, (one.task_queue, one.limit))
+        return Hindrance(one.limit, one.detail, one.vo, plan.at, one.vm_type, left, since)
+
+    def refused(self) -> dict[str, str]:
+        """Why a VO is not served, by the VO, or at one endpoint, by "site/ce VO"."""
+        return {who: why for plan in reversed(self.used) for who, why in plan.refused.items()}
 
     def stops(self, test: Callable[[VMTypeKey, str], bool]) -> tuple[Hindrance, ...]:
         """What keeps VM types from being started, for those VM types and VOs that the test takes."""
         found: dict[tuple[VMTypeKey, str], Hindrance] = {}
         for plan in self.used:
             for one in plan.stops:
-                if test(one.vm_type, one.vo):
+                if self._is_its(plan, one.vm_type) and test(one.vm_type, one.vo):
                     since = self._since(plan, (one.vm_type, one.vo, one.limit))
                     hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, one.vm_type, one.left, since)
                     found.setdefault((one.vm_type, one.vo), hindrance)

@@ -24,8 +24,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, number, sen
 class PlaceFacts:
     """One endpoint. ``bounds`` are in force, levers included; ``unusable`` "" or why, None when DIRAC did not answer.
 
-    ``problem`` is what is wrong with its configuration; ``vm_types`` are those that were asked about; ``holder`` is
-    the director that looks after it.
+    ``problem`` is what is wrong with its configuration, ``refused`` why a VO got nothing in the last cycle,
+    ``vm_types`` those that were asked about, ``holder`` the director that looks after it.
     """
 
     key: EndpointKey
@@ -37,6 +37,7 @@ class PlaceFacts:
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
     counts: tuple[Count, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     stops: tuple[Hindrance, ...] = ()
     levers: tuple[Lever, ...] = ()
 
@@ -124,6 +125,8 @@ def _soft(bounds: Bounds) -> str:
 
 
 def _stops(facts: PlaceFacts, now: datetime) -> Iterator[str]:
+    for vo, why in sorted(facts.refused.items()):
+        yield sentence(f"{vo} gets nothing: {why}")
     for stop in facts.stops:
         yield sentence(f"{stop.vm_type} for {stop.vo}: {why_hindered(stop, facts.levers, now)}")
     stopped = {stop.vm_type for stop in facts.stops}

@@ -242,6 +242,19 @@ def test_a_broken_or_banned_place_is_told_so(world):
         world.explain("CLOUD.Y.fr")
 
 
+def test_a_vo_that_got_nothing_there_is_told_with_the_reason(world):
+    refused = {
+        "t2k.org": "no pilot credential",
+        "CLOUD.GRIF.fr/grif belle": "no proxy",
+        "VCYCLE.Napoli.it/napoli belle": "x",
+    }
+    world.store.plans.save(plan(refused=refused))
+    assert [line for line in world.explain("grif").sentences if "gets nothing" in line] == [
+        "belle gets nothing: no proxy.",
+        "t2k.org gets nothing: no pilot credential.",
+    ]
+
+
 def test_everything_is_short(world):
     world.store.plans.save(plan(answers=[]))
     assert world.explain().sentences == ["Nothing waits: no task queue has jobs for any VM type."]
