@@ -59,7 +59,9 @@ Until = Annotated[
     datetime | None,
     typer.Option(parser=_moment, metavar="TIME", help="Or until when: 2026-11-20T18:00 (UTC).", show_default=False),
 ]
-Number = Annotated[int, typer.Option("--lever", min=1, help="Its number, as levers lists it.", show_default=False)]
+Number = Annotated[
+    int | None, typer.Option("--lever", min=1, help="Its number, as levers lists it.", show_default=False)
+]
 
 
 @app.command()
@@ -82,7 +84,7 @@ def drain(
 def undrain(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="As it was given to drain.", show_default=False)] = "",
     vo: VO = "",
-    lever: Number = 0,
+    lever: Number = None,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -109,7 +111,7 @@ def hold(vm: VM, reason: Reason, for_: For = None, until: Until = None, as_json:
 @app.command()
 def release(
     vm: Annotated[str, typer.Argument(metavar="VM", help="The VM, as it was given to hold.", show_default=False)] = "",
-    lever: Number = 0,
+    lever: Number = None,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -155,7 +157,7 @@ def restore(
         str, typer.Argument(metavar="OPTION", help="As it was given to override.", show_default=False)
     ] = "",
     vo: VO = "",
-    lever: Number = 0,
+    lever: Number = None,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -184,7 +186,7 @@ def resume(reason: Reason = "", as_json: Json = False) -> None:
 
     Example: dirac-admin-cloud resume
     """
-    _release({"kind": "Pause", "why": reason}, "all", "", 0, as_json)
+    _release({"kind": "Pause", "why": reason}, "all", "", None, as_json)
 
 
 @app.command()
@@ -208,12 +210,12 @@ def _pull(request: dict[str, Any], seconds: int | None, until: datetime | None, 
     Output.show(answer(connect().pullLever(request)), as_json, _print_pulled)
 
 
-def _release(request: dict[str, Any], named: str, what: str, lever: int, as_json: bool) -> None:
+def _release(request: dict[str, Any], named: str, what: str, lever: int | None, as_json: bool) -> None:
     if not named and not lever:
         raise Output.refused(ValueError(f"name {what}, or --lever and its number"), 2)
     if lever:  # then nothing else tells which
         request = {"kind": request["kind"], "why": request["why"]}
-    Output.show(answer(connect().releaseLevers(request, lever)), as_json, _print_released)
+    Output.show(answer(connect().releaseLevers(request, lever or 0)), as_json, _print_released)
 
 
 def _print_pulled(value: Mapping[str, Any], console: Console) -> None:

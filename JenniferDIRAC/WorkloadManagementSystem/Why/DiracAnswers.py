@@ -38,7 +38,8 @@ class DiracAnswers:
 
     def job(self, job: int) -> JobFacts | None:
         """The job, or None when there is none of that number."""
-        found = _value("JobMonitoring", JobMonitoringClient().getJobsSummary([job])).get(job)
+        # The keys are texts: numbers do not survive the way.
+        found = _value("JobMonitoring", JobMonitoringClient().getJobsSummary([job])).get(str(job))
         if not found:
             return None
         group = found.get("OwnerGroup", "")
