@@ -14,6 +14,7 @@ from JenniferDIRAC.WorkloadManagementSystem.CLI import Output
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Output import VM, Json
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Session import answer, connect
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Tables import moment, plain, table
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import number
 
 app = typer.Typer()
 
@@ -223,8 +224,7 @@ def _print_pulled(value: Mapping[str, Any], console: Console) -> None:
     until = f"until {moment(lever['until'])} UTC" if lever["until"] else "until it is taken back"
     console.print(plain(f"Lever {lever['id']}: {lever['kind']} of {_about(lever)}, {until}."), soft_wrap=True)
     if lever["kind"] == "Drain":
-        vms = "1 VM" if value["vms"] == 1 else f"{value['vms']} VMs"
-        console.print(f"It concerns {vms} with {value['cores']} cores now.")
+        console.print(f"It concerns {number(value['vms'], 'VM')} with {number(value['cores'], 'core')} now.")
     console.print("The director heeds it from its next cycle on.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
@@ -76,11 +76,12 @@ def _report(
     line = f"{key} {vo}: {wanted} cores wanted; VMs {vms}; started {started}, deleted {deleted}"
     if problem:
         line += f"; stopped by {problem}"
-    elif unmet:
-        # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
-        here = [one for one in plan.stops if one.vm_type in types and one.vo.lower() == vo.lower()]
+    # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
+    here = [one for one in plan.stops if one.vm_type in types and one.vo.lower() == vo.lower()]
+    if unmet and not problem:
         line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(here or unmet)}"
-    line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, unmet, now))
+    told_of = {one.limit for one in here or unmet} if unmet else set()
+    line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, told_of, now))
     return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
 
 
@@ -88,9 +89,10 @@ def _serves(vm_type: VMType, vo: str) -> bool:
     return not vm_type.vos or vo in vm_type.vos
 
 
-def _levers(levers: Iterable[Lever], key: EndpointKey, vo: str, unmet: Iterable[Unmet], now: datetime) -> Iterator[str]:
+def _levers(
+    levers: Iterable[Lever], key: EndpointKey, vo: str, told_of: Container[Limit], now: datetime
+) -> Iterator[str]:
     """The levers that concern the VO there, but for those that a limit has told of."""
-    told_of = {one.limit for one in unmet}
     for lever in standing(levers, now):
         if not concerns(lever, key) or lever.vo.lower() not in ("", vo.lower()):
             continue

@@ -27,24 +27,27 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Hindrance:
-    """A limit that binds in the last plan. ``since``: when it was last not so, None when no kept plan knows.
-
-    ``left`` is how long it still binds, counted from the plan's time ``at``.
-    """
+    """A limit that binds in the last plan, made ``at``. ``since``: when it was last not so, or, where ``at_least``, the
+    oldest plan that is kept, in which it was. ``left`` is how long it still binds, counted from ``at``."""
 
     limit: Limit
     detail: str
     vo: str
     at: datetime
+    since: datetime
+    at_least: bool = False
     vm_type: VMTypeKey | None = None
     left: timedelta | None = None
-    since: datetime | None = None
 
 
-def why_hindered(one: Hindrance, levers: Iterable[Lever], now: datetime) -> str:
-    """What stops it, as the end of a sentence without its full stop."""
+def why_hindered(one: Hindrance, levers: Iterable[Lever], now: datetime, named: bool = False) -> str:
+    """What stops it, as the end of a sentence without its full stop; ``named``: which has named the VM type already."""
     option = _OPTION.search(one.detail)
+    if one.detail.count("; option ") > 1:
+        option = None  # of several VM types, each with its own
     text = one.detail[: option.start()] if option else one.detail.rstrip(".")
+    if named and one.vm_type:
+        text = _without_place(text, one.vm_type)
     text = text or one.limit.value
     if one.left is not None:
         left = one.left - (now - one.at)
@@ -58,14 +61,20 @@ def why_hindered(one: Hindrance, levers: Iterable[Lever], now: datetime) -> str:
         hints.append(f"'dirac-admin-cloud check {one.vm_type.endpoint}' tells more")
     if hints:
         text += f" ({'; '.join(hints)})"
-    return f"{text}; so {since(one.since, now)}"
+    return f"{text}; {since(one, now)}"
 
 
-def since(at: datetime | None, now: datetime) -> str:
-    """Since when something has been so, for the end of a sentence."""
-    if at is None:
-        return "in all plans that are kept"
-    return f"for {lasting(now - at)}, since {moment(at, now)}"
+def since(one: Hindrance, now: datetime) -> str:
+    """Since when it has been so, for the end of a sentence."""
+    long = lasting(now - one.since)
+    return f"so for {long} at least" if one.at_least else f"so for {long}, since {moment(one.since, now)}"
+
+
+def _without_place(text: str, vm_type: VMTypeKey) -> str:
+    """A limit's words without the place that they begin with, if that is the VM type's own."""
+    place, _, rest = text.partition(": ")
+    where = place.partition(" for ")[0]
+    return rest if rest and where in (str(vm_type), str(vm_type.endpoint)) else text
 
 
 def _path(option: str, vm_type: VMTypeKey | None) -> str:

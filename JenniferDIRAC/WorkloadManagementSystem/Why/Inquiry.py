@@ -47,7 +47,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Why.WhyVM import VMFacts, why_vm
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import sentence
 
 PLANS = 100
-_RECENT = timedelta(days=1)  # of VMs that tell how long a boot takes
+# VMs that tell how long a boot takes, per endpoint.
+_RECENT, _RECENT_VMS = timedelta(days=1), 200
 _JOB = re.compile(r"(?:job:)?(\d+)")
 _QUEUE = re.compile(r"tq:(\d+)", re.IGNORECASE)
 _VM = re.compile(r"vm:(.+)|([0-9a-f]{6,32}|\w+://.+)")
@@ -97,6 +98,7 @@ class Inquiry:
         self._holders = store.leases.standing()
         self._plans = LastPlans(store.plans.last(PLANS), now, self._holders)
         self._not_asked: list[str] = []
+        self._records: dict[EndpointKey, tuple[VMRecord, ...]] = {}
 
     def explain(self, target: str) -> Explanation:
         """
@@ -192,7 +194,11 @@ class Inquiry:
 
     def _records_of(self, endpoint: EndpointKey) -> tuple[VMRecord, ...]:
         """The endpoint's last VMs, newest first."""
-        return self._store.select(site=endpoint.site, ce=endpoint.ce, since=self._now - _RECENT, limit=200)
+        if endpoint not in self._records:
+            self._records[endpoint] = self._store.select(
+                site=endpoint.site, ce=endpoint.ce, since=self._now - _RECENT, limit=_RECENT_VMS
+            )
+        return self._records[endpoint]
 
     def _boot(self, key: VMTypeKey) -> timedelta | None:
         """How long VMs of this type took lately from intent to first word: the median."""

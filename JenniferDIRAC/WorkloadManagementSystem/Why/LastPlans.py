@@ -96,16 +96,18 @@ class LastPlans:
         return holder == plan.director or all(one.director != holder for one in self.used)
 
     def _hindrance(self, plan: KeptPlan, one: Unmet) -> Hindrance:
-        left = next(
+        """What stops the best VM type for it, where that is known; else what stops all of them."""
+        stop = next(
             (
-                stop.left
+                stop
                 for stop in plan.stops
                 if (stop.vm_type, stop.limit) == (one.vm_type, one.limit) and stop.vo.lower() == one.vo.lower()
             ),
             None,
         )
-        since = self._since(plan, (one.task_queue, one.limit))
-        return Hindrance(one.limit, one.detail, one.vo, plan.at, one.vm_type, left, since)
+        detail, left = (stop.detail, stop.left) if stop else (one.detail, None)
+        since, at_least = self._since(plan, (one.task_queue, one.limit))
+        return Hindrance(one.limit, detail, one.vo, plan.at, since, at_least, one.vm_type, left)
 
     def refused(self) -> dict[str, str]:
         """Why a VO is not served, by the VO, or at one endpoint, by "site/ce VO"."""
@@ -118,7 +120,7 @@ class LastPlans:
             for one in plan.stops:
                 if self._is_its(plan, one.vm_type) and test(one.vm_type, one.vo):
                     since = self._since(plan, (one.vm_type, one.vo, one.limit))
-                    hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, one.vm_type, one.left, since)
+                    hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, *since, one.vm_type, one.left)
                     found.setdefault((one.vm_type, one.vo), hindrance)
         return tuple(hindrance for _, hindrance in sorted(found.items()))
 
@@ -126,12 +128,14 @@ class LastPlans:
     def _says(self) -> list[tuple[KeptPlan, frozenset[_Said]]]:
         return [(plan, _all_that_it_says(plan)) for plan in self.plans]
 
-    def _since(self, plan: KeptPlan, said: _Said) -> datetime | None:
-        """When that plan's director last made one that does not say so; None when no such plan is kept.
+    def _since(self, plan: KeptPlan, said: _Said) -> tuple[datetime, bool]:
+        """When that plan's director last made one that does not say so; else the oldest that does, and True.
 
         A plan that is made again is kept once, with its last time: so the first one that says otherwise tells best.
         """
-        return next((one.at for one, says in self._says if one.director == plan.director and said not in says), None)
+        mine = [(one.at, says) for one, says in self._says if one.director == plan.director]
+        otherwise = next((at for at, says in mine if said not in says), None)
+        return (mine[-1][0], True) if otherwise is None else (otherwise, False)
 
 
 def _all_that_it_says(plan: KeptPlan) -> frozenset[_Said]:

@@ -128,7 +128,7 @@ def _stops(facts: PlaceFacts, now: datetime) -> Iterator[str]:
     for vo, why in sorted(facts.refused.items()):
         yield sentence(f"{vo} gets nothing: {why}")
     for stop in facts.stops:
-        yield sentence(f"{stop.vm_type} for {stop.vo}: {why_hindered(stop, facts.levers, now)}")
+        yield sentence(f"{stop.vm_type} for {stop.vo}: {why_hindered(stop, facts.levers, now, named=True)}")
     stopped = {stop.vm_type for stop in facts.stops}
     free = [str(key) for key in facts.vm_types if key not in stopped]
     if free and not (facts.problem or facts.unusable):
@@ -178,4 +178,6 @@ def _queue_line(queue: QueueLine, levers: Iterable[Lever], now: datetime) -> str
     for unmet, hindrance in queue.unmet:
         text += f"; {number(unmet.cores, 'core')} {'gets' if unmet.cores == 1 else 'get'} nothing, "
         text += f"{unmet.limit.value}: {why_hindered(hindrance, levers, now)}"
+        if unmet.detail != hindrance.detail:
+            text += f"; 'dirac-admin-cloud why tq:{queue.id}' tells of the other VM types"
     return sentence(text)

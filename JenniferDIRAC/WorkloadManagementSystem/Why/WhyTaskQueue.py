@@ -152,15 +152,18 @@ def _stopped(facts: QueueFacts, now: datetime) -> Iterator[str]:
         cores = f"{number(unmet.cores, 'core')} of it {'gets' if unmet.cores == 1 else 'get'} nothing"
         # Where several VM types are stopped, each tells its own reason below.
         if len(facts.stops) > 1:
-            yield f"{cores}, so {since(hindrance.since, now)}: {unmet.limit.value}."
+            yield f"{cores}, {since(hindrance, now)}: {unmet.limit.value}."
         else:
             yield sentence(f"{cores}: {why_hindered(hindrance, facts.levers, now)}")
     if len(facts.stops) > 1:
         for stop in facts.stops:
-            yield sentence(f"{stop.vm_type}: {why_hindered(stop, facts.levers, now)}")
+            yield sentence(f"{stop.vm_type}: {why_hindered(stop, facts.levers, now, named=True)}")
     if not facts.unmet and facts.planned:
         if facts.answer is None and facts.jobs:
-            yield "The last plan does not know this task queue: it is new, or no VM type matches it."
+            if not facts.fits:
+                yield "The last plan does not know this task queue: it is new, or no VM type matches it."
+            elif any(fit.fits for fit in facts.fits):
+                yield "The last plan does not know this task queue yet."
         elif facts.answer is not None and not facts.coming and not facts.answer.started:
             yield "The last plan found nothing left to do for it: VMs that run already are to take its jobs."
         elif facts.answer is not None:

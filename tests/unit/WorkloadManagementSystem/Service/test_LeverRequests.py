@@ -47,8 +47,8 @@ def sites(cs):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = VirtualMachineStore(create_engine(f"sqlite:///{tmp_path}/vm.db"))
+def store():
+    store = VirtualMachineStore(create_engine("sqlite://"))
     napoli = VMTypeKey("VCYCLE.Napoli.it", "napoli", "el9")
     store.record_intents(
         [

@@ -223,9 +223,9 @@ def test_a_place_is_told_with_levers_in_force_and_its_holder(world):
         "Lever 1: MaxVMs 9 of CLOUD.GRIF.fr set by anna: disk migration.",
         "In use: 1 of 9 VMs, 4 cores.",
         "belle: 1 VM, 4 cores.",
-        "CLOUD.GRIF.fr/grif/el9 for belle: CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use) "
+        "CLOUD.GRIF.fr/grif/el9 for belle: MaxVMs 4 reached (4 in use) "
         "(/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/grif/MaxVMs; set by anna: disk migration, lever 1); "
-        "so in all plans that are kept.",
+        "so for 12 s at least.",
     ]
     assert world.explain("CLOUD.GRIF.fr/grif/el9").sentences == world.explain("grif").sentences == told.sentences
 

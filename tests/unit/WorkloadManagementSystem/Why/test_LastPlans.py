@@ -42,7 +42,7 @@ def test_since_when_is_the_time_of_the_last_plan_that_said_otherwise():
     # The one that says so for an hour is kept once, with its last time.
     plans = LastPlans([plan(0.1, unmet()), plan(61), plan(70, unmet())], NOW)
     ((told, hindrance),) = plans.unmet()[7]
-    assert (told, hindrance.since, hindrance.at) == (unmet(), ago(61), ago(0.1))
+    assert (told, hindrance.since, hindrance.at_least, hindrance.at) == (unmet(), ago(61), False, ago(0.1))
 
 
 def test_another_number_or_another_queue_is_no_break_and_another_limit_is_one():
@@ -52,9 +52,11 @@ def test_another_number_or_another_queue_is_no_break_and_another_limit_is_one():
     assert hindrance.since == ago(3)
 
 
-def test_when_every_kept_plan_says_so_nobody_knows_since_when():
-    ((_, hindrance),) = LastPlans([plan(1, unmet()), plan(2, unmet(), director="d2")], NOW).unmet()[7]
-    assert hindrance.since is None
+def test_when_every_kept_plan_says_so_it_has_been_so_since_the_oldest_at_least():
+    ((_, hindrance),) = LastPlans(
+        [plan(1, unmet()), plan(5, unmet()), plan(9, director="d2")], NOW.replace(day=19)
+    ).unmet()[7]
+    assert (hindrance.since, hindrance.at_least) == (ago(5), True)
 
 
 def test_what_stops_a_vm_type_comes_with_what_is_left_of_it():
@@ -93,3 +95,9 @@ def test_of_several_directors_the_one_that_looks_after_the_endpoint_tells_why():
 def test_refusals_of_all_directors_are_known():
     plans = [plan(1, refused={"t2k.org": "no credential"}), plan(2, refused={"A/a belle": "no proxy"}, director="d2")]
     assert LastPlans(plans, NOW).refused() == {"t2k.org": "no credential", "A/a belle": "no proxy"}
+
+
+def test_what_stops_the_best_vm_type_is_told_in_its_own_words_and_not_in_those_of_all():
+    of_all = unmet(detail=f"{FULL}; other: full")
+    ((told, hindrance),) = LastPlans([plan(1, of_all, stops=[stopped(), stopped(vm_type=LARGE)])], NOW).unmet()[7]
+    assert (told.detail, hindrance.detail) == (of_all.detail, FULL)

@@ -35,6 +35,7 @@ def hindrance(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, **other
 
 
 SO = "so for 12 min, since 09:48 UTC"
+NO_ROOM = f"MaxVMs 4 reached (4 in use) ({GRIF_CS}/MaxVMs); {SO}"
 IS_FULL = f"CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use) ({GRIF_CS}/MaxVMs); {SO}"
 
 
@@ -64,9 +65,9 @@ def test_small_words():
     [
         (hindrance(), (), IS_FULL),
         (
-            hindrance(since=None),
+            hindrance(at_least=True),
             (),
-            f"CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use) ({GRIF_CS}/MaxVMs); so in all plans that are kept",
+            f"CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use) ({GRIF_CS}/MaxVMs); so for 12 min at least",
         ),
         (
             hindrance(),
@@ -104,11 +105,30 @@ def test_small_words():
             (),
             f"site is Banned ('dirac-admin-cloud check CLOUD.GRIF.fr/grif' tells more); {SO}",
         ),
+        (
+            hindrance(detail="A/a: full; option CEs/a/MaxVMs; B/b: full; option CEs/b/MaxVMs"),
+            (),
+            f"A/a: full; option CEs/a/MaxVMs; B/b: full; option CEs/b/MaxVMs; {SO}",
+        ),
         (hindrance(Limit.NO_MATCHING_VM_TYPE, "no VM type takes it", vm_type=None), (), f"no VM type takes it; {SO}"),
     ],
 )
 def test_a_limit_is_told_with_its_numbers_where_it_is_set_what_is_left_and_since_when(one, levers, text):
     assert why_hindered(one, levers, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        ("CLOUD.GRIF.fr/grif: full", "full"),
+        ("CLOUD.GRIF.fr/grif for belle: full", "full"),
+        ("CLOUD.GRIF.fr/grif/el9 for belle: drained: so be it", "drained: so be it"),
+        ("belle everywhere: full", "belle everywhere: full"),
+        ("full", "full"),
+    ],
+)
+def test_a_place_that_the_sentence_has_named_is_not_named_again(detail, text):
+    assert why_hindered(hindrance(detail=detail), (), NOW, named=True) == f"{text}; {SO}"
 
 
 # Jobs
@@ -253,20 +273,27 @@ def coming(vm: str, state: VMState = VMState.BOOTING, minutes: float = 1, boot: 
             replace(
                 QUEUE,
                 unmet=((unmet(detail="a; b"), hindrance()),),
-                stops=(hindrance(), hindrance(Limit.CLOUD_CORES, "16 of 16", vm_type=LARGE, since=None)),
+                stops=(hindrance(), hindrance(Limit.CLOUD_CORES, "16 of 16", vm_type=LARGE, at_least=True)),
             ),
             [
                 JOBS,
                 "2 cores of it get nothing, so for 12 min, since 09:48 UTC: MaxVMs.",
-                f"CLOUD.GRIF.fr/grif/el9: {IS_FULL}.",
-                "CLOUD.GRIF.fr/grif/large: 16 of 16 (the cloud's own quota; use by others counts); so in all plans "
-                "that are kept.",
+                f"CLOUD.GRIF.fr/grif/el9: {NO_ROOM}.",
+                "CLOUD.GRIF.fr/grif/large: 16 of 16 (the cloud's own quota; use by others counts); so for 12 min "
+                "at least.",
             ],
         ),
     ],
 )
 def test_a_task_queue_is_told_with_what_is_wanted_coming_started_and_stopped(facts, sentences):
     assert list(why_task_queue(facts, NOW)) == sentences
+
+
+def test_a_queue_that_no_plan_knows_is_new_where_a_vm_type_matches_it():
+    told = [
+        tuple(why_task_queue(replace(QUEUE, answer=None, fits=(Fit(EL9, (), fits),)), NOW))[1] for fits in (True, False)
+    ]
+    assert told == ["The last plan does not know this task queue yet.", "The VM type does not match."]
 
 
 TOO_SMALL = (Obstacle(Requirement.PROCESSORS, "the jobs want 4 processors, it offers 1"),)
@@ -503,7 +530,7 @@ def count(vo: str, vms: int, cores: int, state: VMState = VMState.RUNNING) -> Co
                 USABLE,
                 NOBODY,
                 IDLE,
-                f"CLOUD.GRIF.fr/grif/el9 for belle: {IS_FULL}.",
+                f"CLOUD.GRIF.fr/grif/el9 for belle: {NO_ROOM}.",
                 "In the last plan nothing stopped CLOUD.GRIF.fr/grif/large.",
             ],
         ),
@@ -534,6 +561,7 @@ def test_an_endpoint_is_told_with_holder_levers_use_and_stops(facts, sentences):
             [
                 QueueLine(7, "belle", 5, 2, 1, ((unmet(), hindrance()),)),
                 QueueLine(9, "t2k.org", 1, coming=1),
+                QueueLine(10, "belle", 1, unmet=((unmet(detail=f"{FULL}; other: full"), hindrance()),)),
                 QueueLine(
                     8, "belle", None, unmet=((unmet(Limit.PAUSED, "paused", 1), hindrance(Limit.PAUSED, "paused")),)
                 ),
@@ -547,6 +575,8 @@ def test_an_endpoint_is_told_with_holder_levers_use_and_stops(facts, sentences):
                 f"{SO}.",
                 "Task queue 7 of belle: 5 jobs, 2 VMs coming, 1 VM just started; 2 cores get nothing, MaxVMs: "
                 f"{IS_FULL}.",
+                f"Task queue 10 of belle: 1 job; 2 cores get nothing, MaxVMs: {IS_FULL}; 'dirac-admin-cloud why "
+                "tq:10' tells of the other VM types.",
             ],
         ),
     ],
