@@ -54,7 +54,7 @@ def test_another_number_or_another_queue_is_no_break_and_another_limit_is_one():
 
 def test_when_every_kept_plan_says_so_it_has_been_so_since_the_oldest_at_least():
     ((_, hindrance),) = LastPlans(
-        [plan(1, unmet()), plan(5, unmet()), plan(9, director="d2")], NOW.replace(day=19)
+        [plan(1, unmet()), plan(5, unmet()), plan(9, answers=[], director="d2")], NOW
     ).unmet()[7]
     assert (hindrance.since, hindrance.at_least) == (ago(5), True)
 
