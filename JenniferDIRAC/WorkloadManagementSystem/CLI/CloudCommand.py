@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.syntax import Syntax
 
-from JenniferDIRAC.WorkloadManagementSystem.CLI import Tables
+from JenniferDIRAC.WorkloadManagementSystem.CLI import Levers, Output, Tables, Why
+from JenniferDIRAC.WorkloadManagementSystem.CLI.Output import VM, Json
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Session import (
     EXIT_REFUSED,
     EXIT_UNREACHABLE,
@@ -24,8 +25,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 app = typer.Typer(
     help="Look after the virtual machines that the CloudDirector starts, and the clouds where it starts them.\n\n"
     "From a clouds.yaml to the first VM: discover CLOUD, register SITE, check SITE --boot.\n\n"
-    "status, vms, show, kill and render ask the VirtualMachineManager service with your proxy; reading needs the "
-    "property Operator or ServiceAdministrator, 'kill' needs Operator. 'register' needs CSAdministrator and "
+    "Why is no VM started? why JOB, why SITE, why. To steer the director: drain, hold, override, pause, and back.\n\n"
+    "status, vms, show, kill, render, why and all levers ask the VirtualMachineManager service with your proxy; "
+    "reading needs the property Operator or ServiceAdministrator, 'kill' and pulling a lever need Operator. "
+    "'register' needs CSAdministrator and "
     "SiteManager; 'discover' and 'egi' need no DIRAC server. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, "
     "3 DIRAC, its Configuration or the VirtualMachineManager service cannot be reached.",
     no_args_is_help=True,
@@ -34,9 +37,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they may hold a secret
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON, for programs.")]
-VM = Annotated[str, typer.Argument(help="VM id, its first 6 or more digits, or its pilot reference.")]
-_PIPE_WIDTH = 240
+app.add_typer(Levers.app)
+app.add_typer(Why.app)
 LIVE = [state.value for state in VMState if state is not VMState.ENDED]
 
 
@@ -46,7 +48,7 @@ def status(as_json: Json = False) -> None:
 
     Example: dirac-admin-cloud status
     """
-    _print(answer(connect().getStatus()), as_json, Tables.status)
+    Output.show(answer(connect().getStatus()), as_json, Tables.status)
 
 
 @app.command()
@@ -67,7 +69,7 @@ def vms(
         selection["state"] = [one.value for one in state]
     elif not everything:
         selection["state"] = LIVE
-    _print(answer(connect().getVirtualMachines(selection, limit)), as_json, Tables.vms)
+    Output.show(answer(connect().getVirtualMachines(selection, limit)), as_json, Tables.vms)
 
 
 @app.command()
@@ -76,7 +78,7 @@ def show(vm: VM, as_json: Json = False) -> None:
 
     Example: dirac-admin-cloud show 3f2a9c
     """
-    _print(answer(connect().getVirtualMachine(vm)), as_json, Tables.vm)
+    Output.show(answer(connect().getVirtualMachine(vm)), as_json, Tables.vm)
 
 
 @app.command()
@@ -90,7 +92,7 @@ def kill(
 
     Example: dirac-admin-cloud kill 3f2a9c --reason "broken disk"
     """
-    _print(
+    Output.show(
         answer(connect().killVirtualMachine(vm, reason)),
         as_json,
         lambda record, console: console.print(
@@ -110,7 +112,7 @@ def render(
 
     Example: dirac-admin-cloud render grif-cloud el9-4core --vo belle
     """
-    _print(
+    Output.show(
         answer(connect().renderUserData(endpoint, vm_type, vo)),
         as_json,
         lambda text, console: console.print(
@@ -145,17 +147,17 @@ def discover(
     from JenniferDIRAC.WorkloadManagementSystem.CLI import Discover
 
     if not cloud:
-        _print(read_clouds_entries(), as_json, Discover.print_entries, Discover.entries_as_json)
+        Output.show(read_clouds_entries(), as_json, Discover.print_entries, Discover.entries_as_json)
         return
     try:
         if site:
             check_names(site)
         found = Discover.look_at(cloud)
     except (Rejected, ConfigError) as error:
-        raise _refused(error) from None
+        raise Output.refused(error) from None
     suggested = Discover.suggestion(found)
     vos = tuple(vo or ())
-    _print(
+    Output.show(
         found,
         as_json,
         lambda value, console: Discover.print_discovery(cloud, value, suggested, site, vos, console),
@@ -199,13 +201,13 @@ def egi(
             return
         found = directory.find(site, vo)
     except (CloudError, NotThere) as error:
-        raise _refused(error) from None
+        raise Output.refused(error) from None
     name, file = cloud or EGI.entry_name(site, vo), token_file or EGI.token_file(vo)
     entries = read_clouds_entries().entries
     try:
         EGI.check_pin(found, name, entries)
     except Rejected as error:
-        raise _refused(error) from None
+        raise Output.refused(error) from None
     if as_json:
         print(json.dumps(EGI.entry(found, name, file), indent=2))
     else:
@@ -273,18 +275,18 @@ def register(
         offline=offline,
         allow=allow,
     )
-    console = _console()
+    console = Output.console()
     asking = console if Register.interactive(wanted, as_json) else None
     try:
         registrar = SiteRegistrar()
     except RegistrarError as error:
-        raise _refused(error, EXIT_UNREACHABLE) from None
+        raise Output.refused(error, EXIT_UNREACHABLE) from None
     try:
         done = Register.run(wanted, registrar, read_clouds_entries(), asking, None if as_json else console)
     except NotRegistered as error:
-        raise _refused(error, 2 if error.usage else EXIT_REFUSED) from None
+        raise Output.refused(error, 2 if error.usage else EXIT_REFUSED) from None
     except RegistrarError as error:
-        raise _refused(error) from None
+        raise Output.refused(error) from None
     if as_json:
         print(json.dumps(done, indent=2))
 
@@ -313,16 +315,16 @@ def check(
     Example: dirac-admin-cloud check CLOUD.GRIF.fr --boot --vo belle
     """
     if not boot and (vm_type or timeout is not None):
-        raise _refused(ValueError("--vm-type and --timeout are of --boot, which is missing"), 2)
+        raise Output.refused(ValueError("--vm-type and --timeout are of --boot, which is missing"), 2)
     start_dirac()
     from JenniferDIRAC.WorkloadManagementSystem.CLI import Check
 
-    console = _console()
+    console = Output.console()
     progress = errors if as_json else console
     try:
         checker = Check.SiteChecker(site, vo, vm_type)
     except Check.NoSuchEndpoint as error:
-        raise _refused(error) from None
+        raise Output.refused(error) from None
     common, checked = checker.run()
     findings = common + [finding for one in checked for finding in one.findings]
     if not as_json:
@@ -351,24 +353,11 @@ def check(
 app.command()(simulate)
 
 
-def _print(value: Any, as_json: bool, table, plain_values=lambda value: value) -> None:
-    if as_json:
-        print(json.dumps(plain_values(value), indent=2))
-    else:
-        table(value, _console())
-
-
-def _console() -> Console:
-    # A pipe has no width: what is cut off there is lost.
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
-
-
-def _refused(error: Exception, code: int = EXIT_REFUSED) -> typer.Exit:
-    """The exit after saying why on stderr."""
-    errors.print(Tables.plain(str(error)), style="red", soft_wrap=True)
-    return typer.Exit(code)
-
-
 def _joined(values: list[str] | None) -> str | None:
     return ", ".join(values) if values else None
+
+
+# Each example stays on a line of its own: "\b" keeps a paragraph from being filled.
+for command in (*app.registered_commands, *Levers.app.registered_commands, *Why.app.registered_commands):
+    text = inspect.getdoc(command.callback) or ""
+    command.help = text.replace("\n\nExample:", "\n\n\b\nExample:", 1)

@@ -73,7 +73,7 @@ def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
             plain(one["vo"]),
             str(one["cores"]),
             Text(one["state"], style=_STATE_STYLE.get(one["state"], "yellow")),
-            _moment(one["since"]),
+            moment(one["since"]),
             str(one["jobs"]),
             Text(one["outcome"] or "", style=_OUTCOME_STYLE.get(one["outcome"], "red")),
             plain(one["outcome_reason"]),
@@ -91,7 +91,7 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     console.print()
     history = table("At (UTC)", "From", "To", "Why", "By")
     for step in value["history"]:
-        row = (_moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
+        row = (moment(step["at"]), step["source"] or "", step["target"], step["reason"], step["actor"])
         history.add_row(*map(plain, row))
     console.print(history)
     if value["console_tail"]:
@@ -107,7 +107,7 @@ def table(*columns: str) -> Table:
     return made
 
 
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
+    Lever,
+    LeverKind,
+    Limit,
     Plan,
+    Stopped,
     Unmet,
     VirtualMachine,
     VMState,
@@ -37,8 +42,21 @@ def cycle_reports(
     vms: dict[tuple[EndpointKey, str], list[VirtualMachine]] = {}
     for vm in sight.snapshot.vms:
         vms.setdefault((vm.endpoint, vm.vo), []).append(vm)
+    stops: dict[tuple[EndpointKey, str], list[Stopped]] = {}
+    for stop in plan.stops:
+        stops.setdefault((stop.vm_type.endpoint, stop.vo.lower()), []).append(stop)
     reports = [
-        _report(endpoint, vo, sight, plan, carried, broken.get(endpoint.key, ""), vms.get((endpoint.key, vo), ()), now)
+        _report(
+            endpoint,
+            vo,
+            sight,
+            plan,
+            carried,
+            broken.get(endpoint.key, ""),
+            vms.get((endpoint.key, vo), ()),
+            stops.get((endpoint.key, vo.lower()), ()),
+            now,
+        )
         for endpoint in sight.snapshot.endpoints
         for vo in vos
         if any(_serves(vm_type, vo) for vm_type in endpoint.vm_types)
@@ -48,9 +66,9 @@ def cycle_reports(
         reports += [
             CycleReport(key.site, key.ce, vo, now, f"{key} {vo}: stopped by {problem}", problem=problem) for vo in vos
         ]
-    told = {unmet for report in reports for unmet in report.unmet}
+    known = {unmet for report in reports for unmet in report.unmet}
     for vo in vos:
-        untold = tuple(unmet for unmet in plan.unmet if unmet.vo == vo and unmet not in told)
+        untold = tuple(unmet for unmet in plan.unmet if unmet.vo == vo and unmet not in known)
         if untold:
             cores = sum(unmet.cores for unmet in untold)
             line = f"{vo}: {cores} cores wanted that no endpoint can serve: {_reasons(untold)}"
@@ -66,6 +84,7 @@ def _report(
     carried: Carried,
     broken: str,
     vms: Iterable[VirtualMachine],
+    stops: Iterable[Stopped],
     now: datetime,
 ) -> CycleReport:
     snapshot, key = sight.snapshot, endpoint.key
@@ -83,8 +102,12 @@ def _report(
     line = f"{key} {vo}: {wanted} cores wanted; VMs {counts}; started {started}, deleted {deleted}"
     if problem:
         line += f"; stopped by {problem}"
-    elif unmet:
-        line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(unmet)}"
+    # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
+    here = [one for one in stops if one.vm_type in types]
+    if unmet and not problem:
+        line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(here or unmet)}"
+    told_of = {one.limit for one in here or unmet} if unmet else set()
+    line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, told_of, now))
     return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
 
 
@@ -101,5 +124,22 @@ def _serves(vm_type: VMType, vo: str) -> bool:
     return not vm_type.vos or vo in vm_type.vos
 
 
-def _reasons(unmet: Iterable[Unmet]) -> str:
+def _levers(
+    levers: Iterable[Lever], key: EndpointKey, vo: str, told_of: Container[Limit], now: datetime
+) -> Iterator[str]:
+    """The levers that concern the VO there, but for those that a limit has told of."""
+    for lever in standing(levers, now):
+        if not concerns(lever, key) or lever.vo.lower() not in ("", vo.lower()):
+            continue
+        match lever.kind:
+            case LeverKind.PAUSE if Limit.PAUSED not in told_of:
+                yield told(lever, now)
+            case LeverKind.DRAIN if Limit.DRAINED not in told_of:
+                yield f"{lever.queue} {told(lever, now)}".lstrip()
+            case LeverKind.OVERRIDE:
+                value = "no limit" if lever.value is None else f"{lever.value:g}"
+                yield f"{lever.queue} {lever.option} {value} {told(lever, now)}".lstrip()
+
+
+def _reasons(unmet: Iterable[Unmet | Stopped]) -> str:
     return "; ".join(dict.fromkeys(f"{one.limit.value} ({one.detail})" for one in unmet))

@@ -14,6 +14,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Answer,
@@ -39,6 +40,7 @@ def plan_cycle(
     before the creates. Creates stand in the order of sending, the rest is sorted by VM and by task queue. ``sent`` are
     the creates that each endpoint got in this cycle already.
     """
+    snapshot = apply_levers(snapshot, now)
     groups = by_type(snapshot.vms)
     decisions = decide_all(snapshot, policy, now, groups)
     watch = watches(snapshot, policy, now)

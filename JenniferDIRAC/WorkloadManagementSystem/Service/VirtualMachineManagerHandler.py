@@ -1,4 +1,4 @@
-"""VirtualMachineManager: what operators see of the virtual machines, and how they end one.
+"""VirtualMachineManager: what operators see of the virtual machines and why, and how they steer the director.
 
 .. literalinclude:: ../ConfigTemplate.cfg
    :start-after: ##BEGIN VirtualMachineManager
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any
 
@@ -30,6 +30,10 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+from JenniferDIRAC.WorkloadManagementSystem.Service.LeverRequests import BadLever, LeverDesk, LeverRequest
+from JenniferDIRAC.WorkloadManagementSystem.Why.DiracAnswers import DiracAnswers, vo_of
+from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
+from JenniferDIRAC.WorkloadManagementSystem.Why.Places import NoSuchPlace
 
 
 class BadSelection(Exception):
@@ -70,6 +74,8 @@ class VirtualMachineManager:
     def __init__(self, store: VirtualMachineStore, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
         self._store = store
         self._now = now
+        self._desk = LeverDesk(store)
+        self._dirac = DiracAnswers()
 
     def status(self) -> dict[str, Any]:
         """The installation, the last report per endpoint and VO, and the number of VMs by endpoint, VO and state."""
@@ -107,6 +113,37 @@ class VirtualMachineManager:
         why = f"killed by {actor}" + (f": {reason}" if reason else "")
         return _vm(self._store.request_kill(vm, actor, why, self._now()))
 
+    def levers(self, limit: int) -> dict[str, Any]:
+        """The levers that stand, oldest first; with a ``limit`` above 0 the last so many, and how each ended."""
+        now = self._now()
+        if limit < 0 or limit > SELECT_LIMIT:
+            raise BadLever(f"limit = {limit}: expected 0 to {SELECT_LIMIT}")
+        records = self._store.levers.all(limit) if limit else self._store.levers.standing(now)
+        return {"now": _plain(now), "levers": _plain(records)}
+
+    def pull_lever(self, request: Mapping[str, Any], actor: str) -> dict[str, Any]:
+        """Pull a lever; the director heeds it from its next cycle on.
+
+        :raises BadLever: it makes no sense
+        :raises NoSuchPlace: what it names does not exist
+        """
+        return _plain(self._desk.pull(LeverRequest.of(request), actor, self._now()))
+
+    def release_levers(self, request: Mapping[str, Any], id: int, actor: str) -> list[dict[str, Any]]:
+        """Take back the lever of that number or, where it is 0, those that name exactly what the request does.
+
+        :raises BadLever: there is none
+        """
+        return _plain(self._desk.release(LeverRequest.of(request), id or None, actor, self._now()))
+
+    def explain(self, target: str) -> dict[str, Any]:
+        """Why a job, task queue, site, endpoint, VM type or VM waits or does what it does; "": all that waits.
+
+        :raises NoSuchPlace: it is none of these
+        :raises UnknownVM: no VM, or more than one, answers to it
+        """
+        return _plain(Inquiry(self._store, self._dirac, vo_of, self._now()).explain(target))
+
 
 class VirtualMachineManagerHandler(RequestHandler):
     """DIRAC's border around ``VirtualMachineManager``."""
@@ -143,6 +180,30 @@ class VirtualMachineManagerHandler(RequestHandler):
         """End a VM; its record says who did it and why."""
         return _answer(self.manager.kill, vm, reason, self.getRemoteCredentials()["username"])
 
+    types_getLevers = ()
+
+    def export_getLevers(self, limit=0):
+        """The levers that stand; with a limit the last so many, and how each ended."""
+        return _answer(self.manager.levers, limit)
+
+    types_pullLever = (dict,)
+
+    def export_pullLever(self, request):
+        """Drain, hold, override or pause, as ``LeverRequest`` says; who did it is recorded."""
+        return _answer(self.manager.pull_lever, request, self.getRemoteCredentials()["username"])
+
+    types_releaseLevers = (dict, int)
+
+    def export_releaseLevers(self, request, lever):
+        """Take back a lever by its number or, where that is 0, by what it names."""
+        return _answer(self.manager.release_levers, request, lever, self.getRemoteCredentials()["username"])
+
+    types_explain = (str,)
+
+    def export_explain(self, target):
+        """Why a job, ``tq:`` task queue, site, site/CE, site/CE/queue or VM waits; "": all that waits."""
+        return _answer(self.manager.explain, target)
+
     types_renderUserData = (str, str, str)
 
     def export_renderUserData(self, endpoint, vm_type, vo):
@@ -154,7 +215,7 @@ def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """What a call returns, or the errors that are the caller's business, as DIRAC carries them."""
     try:
         return S_OK(call(*arguments))
-    except (StoreError, BadSelection, ConfigError, ContextError) as error:
+    except (StoreError, BadSelection, BadLever, NoSuchPlace, ConfigError, ContextError) as error:
         return S_ERROR(str(error))
 
 
@@ -164,13 +225,17 @@ def _vm(record: VMRecord) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values of ours as JSON knows them: enums by value, times in ISO 8601."""
+    """Values of ours as JSON knows them: enums by value, times in ISO 8601, lengths of time in seconds."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(one) for key, one in value.items()}
+        return {str(_plain(key) if isinstance(key, Enum) else key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, value))
     if isinstance(value, (tuple, list)):
         return [_plain(one) for one in value]
     if is_dataclass(value):

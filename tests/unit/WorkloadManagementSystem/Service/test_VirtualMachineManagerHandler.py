@@ -25,6 +25,8 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif-cloud", "el9-4core")
 VM = "abcdef01" * 4
 METHODS = ["getStatus", "getVirtualMachines", "getVirtualMachine", "killVirtualMachine", "renderUserData"]
+METHODS += ["getLevers", "pullLever", "releaseLevers", "explain"]
+READING = {"getStatus", "getVirtualMachines", "getVirtualMachine", "renderUserData", "getLevers", "explain"}
 
 
 @pytest.fixture
@@ -170,10 +172,12 @@ def template():
     return text, CFG().loadFromBuffer(text)
 
 
-def test_the_template_authorises_each_exported_method_and_only_operators_to_kill():
+def test_the_template_authorises_each_exported_method_and_only_operators_to_change_anything():
     authorization = template()[1]["Services"]["VirtualMachineManager"]["Authorization"].getAsDict()
     assert set(authorization) - {"Default"} == set(METHODS)
-    assert (authorization["Default"], authorization["killVirtualMachine"]) == ("Operator", "Operator")
+    assert authorization.pop("Default") == "Operator"
+    assert {method for method, who in authorization.items() if who != "Operator"} == READING
+    assert {authorization[method] for method in READING} == {"Operator, ServiceAdministrator"}
 
 
 def test_the_template_names_every_option_of_the_director_with_its_default():

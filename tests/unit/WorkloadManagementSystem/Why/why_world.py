@@ -1,0 +1,41 @@
+"""Small values for the tests of reasons: a VM type of one site, and 10 o'clock."""
+
+from datetime import UTC, datetime, timedelta
+
+from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Answer,
+    Lever,
+    LeverKind,
+    Limit,
+    Stopped,
+    Unmet,
+    VMTypeKey,
+)
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9")
+LARGE = VMTypeKey("CLOUD.GRIF.fr", "grif", "large")
+FULL = "CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use); option CEs/grif/MaxVMs"
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def lever(kind: LeverKind, id: int = 3, **other) -> Lever:
+    values = {"id": id, "kind": kind, "who": "anna", "why": "disk migration", "since": ago(30)}
+    return Lever(**values | other)
+
+
+def unmet(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, cores: int = 2, queue: int = 7, **other) -> Unmet:
+    return Unmet(queue, "belle", cores, limit, detail, **{"vm_type": EL9, **other})
+
+
+def stopped(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, vm_type=EL9, **other) -> Stopped:
+    return Stopped(vm_type, "belle", limit, detail, **other)
+
+
+def plan(minutes: float = 0.2, *unmet: Unmet, stops=(), answers=None, director: str = "d1", **other) -> KeptPlan:
+    answers = (Answer(7, "belle", 5, 1),) if answers is None else answers
+    return KeptPlan(ago(minutes), director, tuple(answers), tuple(unmet), tuple(stops), **other)
