@@ -222,7 +222,7 @@ def _release(request: dict[str, Any], named: str, what: str, lever: int | None, 
 def _print_pulled(value: Mapping[str, Any], console: Console) -> None:
     lever = value["lever"]
     until = f"until {moment(lever['until'])} UTC" if lever["until"] else "until it is taken back"
-    console.print(plain(f"Lever {lever['id']}: {lever['kind']} of {_about(lever)}, {until}."), soft_wrap=True)
+    console.print(plain(f"Lever {lever['id']}: {lever['kind']} of {lever['about']}, {until}."), soft_wrap=True)
     if lever["kind"] == "Drain":
         console.print(f"It concerns {number(value['vms'], 'VM')} with {number(value['cores'], 'core')} now.")
     console.print("The director heeds it from its next cycle on.")
@@ -230,7 +230,7 @@ def _print_pulled(value: Mapping[str, Any], console: Console) -> None:
 
 def _print_released(levers: list[Mapping[str, Any]], console: Console) -> None:
     for lever in levers:
-        console.print(plain(f"Lever {lever['id']} is taken back: {lever['kind']} of {_about(lever)}."), soft_wrap=True)
+        console.print(plain(f"Lever {lever['id']} is taken back: {lever['kind']} of {lever['about']}."), soft_wrap=True)
 
 
 def _print_standing(value: Mapping[str, Any], console: Console) -> None:
@@ -257,18 +257,4 @@ def _print_all(value: Mapping[str, Any], console: Console) -> None:
 def _row(lever: Mapping[str, Any]) -> tuple[str, ...]:
     until = moment(lever["until"]) if lever["until"] else "taken back"
     who, why = lever["who"], lever["why"]
-    return str(lever["id"]), lever["kind"], _about(lever), who, why, moment(lever["since"]), until
-
-
-def _about(lever: Mapping[str, Any]) -> str:
-    """What a lever names, such as "MaxVMs 5 at CLOUD.GRIF.fr/grif for belle"."""
-    if lever["kind"] == "Hold":
-        return f"VM {lever['vm']}"
-    if lever["kind"] == "Pause":
-        return "all creation"
-    place = "/".join(lever[part] for part in ("site", "ce", "queue") if lever[part]) or "all"
-    place += f" for {lever['vo']}" if lever["vo"] else ""
-    if lever["kind"] != "Override":
-        return place
-    value = _NO_LIMIT if lever["value"] is None else f"{lever['value']:g}"
-    return f"{lever['option']} {value} at {place}"
+    return str(lever["id"]), lever["kind"], lever["about"], who, why, moment(lever["since"]), until

@@ -29,11 +29,12 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Service.LeverRequests import BadLever, LeverDesk, LeverRequest
 from JenniferDIRAC.WorkloadManagementSystem.Why.DiracAnswers import DiracAnswers, vo_of
 from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
 from JenniferDIRAC.WorkloadManagementSystem.Why.Places import NoSuchPlace
+from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import about
 
 
 class BadSelection(Exception):
@@ -118,8 +119,11 @@ class VirtualMachineManager:
         now = self._now()
         if limit < 0 or limit > SELECT_LIMIT:
             raise BadLever(f"limit = {limit}: expected 0 to {SELECT_LIMIT}")
-        records = self._store.levers.all(limit) if limit else self._store.levers.standing(now)
-        return {"now": _plain(now), "levers": _plain(records)}
+        if limit:
+            records = [_plain(record) | {"lever": _lever(record.lever)} for record in self._store.levers.all(limit)]
+        else:
+            records = [_lever(lever) for lever in self._store.levers.standing(now)]
+        return {"now": _plain(now), "levers": records}
 
     def pull_lever(self, request: Mapping[str, Any], actor: str) -> dict[str, Any]:
         """Pull a lever; the director heeds it from its next cycle on.
@@ -127,14 +131,15 @@ class VirtualMachineManager:
         :raises BadLever: it makes no sense
         :raises NoSuchPlace: what it names does not exist
         """
-        return _plain(self._desk.pull(LeverRequest.of(request), actor, self._now()))
+        pulled = self._desk.pull(LeverRequest.of(request), actor, self._now())
+        return _plain(pulled) | {"lever": _lever(pulled.lever)}
 
     def release_levers(self, request: Mapping[str, Any], id: int, actor: str) -> list[dict[str, Any]]:
         """Take back the lever of that number or, where it is 0, those that name exactly what the request does.
 
         :raises BadLever: there is none
         """
-        return _plain(self._desk.release(LeverRequest.of(request), id or None, actor, self._now()))
+        return [_lever(one) for one in self._desk.release(LeverRequest.of(request), id or None, actor, self._now())]
 
     def explain(self, target: str) -> dict[str, Any]:
         """Why a job, task queue, site, endpoint, VM type or VM waits or does what it does; "": all that waits.
@@ -222,6 +227,10 @@ def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
 def _vm(record: VMRecord) -> dict[str, Any]:
     values = _plain(record)
     return values.pop("vm_type") | values
+
+
+def _lever(lever: Lever) -> dict[str, Any]:
+    return _plain(lever) | {"about": about(lever)}
 
 
 def _plain(value: Any) -> Any:

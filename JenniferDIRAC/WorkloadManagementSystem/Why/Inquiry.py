@@ -20,6 +20,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Virtua
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import place_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, concerns, covers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Answer,
@@ -162,7 +163,7 @@ class Inquiry:
             stops=self._plans.stops(
                 lambda key, vo: key in fitting and wanted is not None and vo.lower() == wanted.vo.lower()
             ),
-            coming=self._coming(answer),
+            coming=self._coming(id, answer),
             fits=fits,
             levers=self._levers,
         )
@@ -209,15 +210,13 @@ class Inquiry:
         ]
         return timedelta(seconds=statistics.median(took)) if took else None
 
-    def _coming(self, answer: Answer | None) -> tuple[ComingVM, ...]:
-        """The VMs on their way for a task queue that have not spoken yet."""
-        if answer is None:
-            return ()
-        wanted = set(answer.coming)
+    def _coming(self, queue: int, answer: Answer | None) -> tuple[ComingVM, ...]:
+        """The VMs on their way that were started for a task queue, or are counted for it, and have not spoken yet."""
+        counted = set(answer.coming) if answer else set()
         records = [
             vm
             for vm in self._store.live()
-            if vm.first_word_at is None and (vm.vm_id in wanted or vm.task_queue == answer.task_queue)
+            if vm.state in STARTING and vm.first_word_at is None and (vm.task_queue == queue or vm.vm_id in counted)
         ]
         boots = {key: self._boot(key) for key in {vm.vm_type for vm in records}}
         return tuple(ComingVM(vm.vm_id, vm.vm_type, vm.state, vm.created_at, boots[vm.vm_type]) for vm in records)

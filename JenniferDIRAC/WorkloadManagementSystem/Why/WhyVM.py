@@ -28,10 +28,12 @@ class VMFacts:
 def why_vm(facts: VMFacts, now: datetime) -> tuple[str, ...]:
     """The sentences: what it is, what it does, what is awaited, who holds or drains it."""
     record = facts.record
+    # In vacuum mode a VM is started for no queue, which is the number 0.
+    purpose = f"for task queue {record.task_queue}" if record.task_queue else "to look for jobs (VacuumVMs)"
     return (
         f"VM {record.vm_id} is {record.state.value} since {moment(record.since, now)} ({lasting(now - record.since)}): "
-        f"a VM of {record.vm_type} for {record.vo}, {number(record.cores, 'core')}, started for task queue "
-        f"{record.task_queue} at {moment(record.created_at, now)}.",
+        f"a VM of {record.vm_type} for {record.vo}, {number(record.cores, 'core')}, started {purpose} at "
+        f"{moment(record.created_at, now)}.",
         *_last_step(facts),
         *_AWAITED[record.state](facts, now),
         *_pilot(facts),

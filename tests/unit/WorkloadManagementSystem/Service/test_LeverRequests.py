@@ -214,8 +214,8 @@ def test_the_standing_levers_are_listed_and_on_request_all_with_how_they_ended(c
     call("pullLever", request("Pause"))
     call("releaseLevers", {"kind": "Pause"}, 0)
     listed = call("getLevers")["Value"]
-    assert [(lever["id"], lever["kind"], lever["since"]) for lever in listed["levers"]] == [
-        (1, "Drain", NOW.isoformat())
+    assert [(lever["id"], lever["kind"], lever["about"], lever["since"]) for lever in listed["levers"]] == [
+        (1, "Drain", "CLOUD.GRIF.fr", NOW.isoformat())
     ]
     everything = call("getLevers", 10)["Value"]["levers"]
     assert [(one["lever"]["kind"], one["released_by"]) for one in everything] == [("Pause", "anna"), ("Drain", "")]

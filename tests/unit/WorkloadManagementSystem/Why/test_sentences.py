@@ -474,6 +474,11 @@ def test_a_vm_is_told_with_what_is_awaited_and_until_when(record, other, sentenc
     assert (first, rest) == (HEAD % facts.record.state.value, sentences)
 
 
+def test_a_vm_of_vacuum_mode_was_started_for_no_task_queue():
+    told = why_vm(VMFacts(replace(RECORD, task_queue=0)), NOW)[0]
+    assert told.endswith("4 cores, started to look for jobs (VacuumVMs) at 09:57 UTC.")
+
+
 def test_a_delete_that_the_cloud_does_not_carry_out_is_told():
     record = replace(RECORD, state=VMState.DELETING, since=ago(60), outcome=Outcome.WORKED)
     assert list(why_vm(VMFacts(record), NOW))[1:] == [
