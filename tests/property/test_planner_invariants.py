@@ -27,6 +27,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect
 
+troubles = st.sampled_from(({"servers": None}, {"unusable": "banned"}, {"cloud": None}))
+
 
 @given(snapshots(), policies)
 def test_a_failed_listing_changes_nothing_at_its_endpoint(snapshot, policy):
@@ -152,7 +154,7 @@ def _listed(snapshot, states):
     return {server.vm for endpoint in snapshot.endpoints for server in endpoint.servers or () if server.state in states}
 
 
-@given(snapshots(), policies, st.sampled_from(({"servers": None}, {"unusable": "banned"}, {"cloud": None})))
+@given(snapshots(), policies, troubles)
 def test_a_broken_endpoint_never_changes_the_lives_at_another(snapshot, policy, trouble):
     here, other = snapshot.endpoints
     broken = replace(snapshot, endpoints=(replace(here, **trouble), other))
@@ -188,3 +190,23 @@ def test_every_step_stands_in_the_table_and_has_a_reason(snapshot, policy):
         again = delete.source in (VMState.DELETING, VMState.ENDED)
         assert again or (delete.source, VMState.DELETING) in TRANSITIONS
         assert delete.source is state[delete.vm] and delete.reason
+
+
+@given(
+    snapshots(crossing=False), policies, st.sampled_from(({"servers": None}, {"unusable": "banned"}, {"cloud": None}))
+)
+def test_a_broken_endpoint_never_changes_what_another_gets_for_jobs_that_only_it_can_run(snapshot, policy, trouble):
+    here, other = (replace(endpoint, domain="") for endpoint in snapshot.endpoints)
+    queues = tuple(
+        replace(queue, vo="belle", matches=frozenset(key for key in KEYS if key.endpoint == ENDPOINTS[queue.id % 2]))
+        for queue in snapshot.task_queues
+    )
+    whole = replace(snapshot, endpoints=(here, other), task_queues=queues)
+    broken = replace(whole, endpoints=(replace(here, **trouble), other))
+
+    def creates(world):
+        plan = plan_cycle(world, policy, NOW)
+        return [create for create in plan.creates if create.vm_type.endpoint == other.key]
+
+    event(f"creates {min(2, len(creates(whole)))}")
+    assert creates(broken) == creates(whole)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, Need
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Ledger, Offer
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Market import SHOWN, Market
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Market import Market
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Create,
     Limit,
@@ -125,22 +125,18 @@ def _start(offer: Offer, need: Need, ledger: Ledger) -> Create:
 
 
 def _stopped(need: Need, market: Market, vm_types: Iterable[VMType]) -> Unmet:
-    """The limit of the best candidate, with those of the next in the text."""
-    queue, offers = need.queue, market.candidates(need)
-    if not offers:
-        known = sum(1 for vm_type in vm_types if vm_type.key in queue.matches)
-        return _unmet(
-            need,
-            Stop(
-                Limit.NO_MATCHING_VM_TYPE,
-                f"no VM type takes {queue.processors}-core jobs of {queue.vo} from task queue {queue.id} "
-                f"(the Matcher names {known} of the VM types; none is for this VO and large enough)",
-            ),
-        )
-    stops = [stop for offer in offers if (stop := offer.stop()) is not None]
-    details = list(dict.fromkeys(stop.detail for stop in stops))
-    more = "; and so on" if len(details) > SHOWN else ""
-    return _unmet(need, Stop(stops[0].limit, "; ".join(details[:SHOWN]) + more), offers[0].vm_type.key)
+    queue, why = need.queue, market.why(need)
+    if why is not None:
+        return _unmet(need, *why)
+    known = sum(1 for vm_type in vm_types if vm_type.key in queue.matches)
+    return _unmet(
+        need,
+        Stop(
+            Limit.NO_MATCHING_VM_TYPE,
+            f"no VM type takes {queue.processors}-core jobs of {queue.vo} from task queue {queue.id} "
+            f"(the Matcher names {known} of the VM types; none is for this VO and large enough)",
+        ),
+    )
 
 
 def _unmet(need: Need, stop: Stop, vm_type: VMTypeKey | None = None) -> Unmet:

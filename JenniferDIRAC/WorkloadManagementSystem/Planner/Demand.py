@@ -92,7 +92,7 @@ def grouped(queues: Iterable[TaskQueue]) -> tuple[Group, ...]:
     groups: dict[tuple[str, int, frozenset[VMTypeKey]], Group] = {}
     for queue in queues:
         # As DIRAC compares VO names: without regard to case.
-        kind = (queue.vo.lower(), queue.processors, queue.matches)
+        kind = (queue.vo.lower(), queue.processors, frozenset(queue.matches))
         group = groups.get(kind)
         if group is None:
             group = groups[kind] = Group(*kind)

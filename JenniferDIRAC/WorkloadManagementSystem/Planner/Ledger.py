@@ -76,12 +76,14 @@ class Room:
         "creates",
         "version",
         "free_cores",
+        "_full",
     )
 
     def __init__(self, endpoint: Endpoint, place: Place, quota: Quota, shares: Shares, brake: str):
         self.endpoint, self.place, self.quota, self.shares, self.brake = endpoint, place, quota, shares, brake
         self.starting = self.starting_cores = self.creates = self.version = 0
         self.free_cores = math.inf
+        self._full: dict[tuple[int, int], Stop | None] = {}
 
     def changed(self) -> None:
         """Something was started there, or at an endpoint that shares its quota."""
@@ -89,6 +91,33 @@ class Room:
         maximum = self.endpoint.bounds.max_cores
         own = math.inf if maximum is None else maximum - self.place.cores
         self.free_cores = min(own, self.quota.free_cores)
+        self._full.clear()
+
+    def full(self, cores: int, ram_mib: int, policy: Policy) -> Stop | None:
+        """What stops one more VM of that size here, whatever its type and VO."""
+        size = cores, ram_mib
+        if size not in self._full:
+            self._full[size] = self._look(cores, ram_mib, policy)
+        return self._full[size]
+
+    def _look(self, cores: int, ram_mib: int, policy: Policy) -> Stop | None:
+        where, most, director = self.endpoint.key, self.endpoint.max_starting_cores, "CloudDirector"
+        option = f"CEs/{where.ce}/{Limit.MAX_STARTING_CORES.value}"
+        return (
+            self.place.full(cores)
+            or self.place.slow()
+            or self.quota.full(where, cores, ram_mib)
+            or full(Limit.MAX_BOOTING, where, policy.max_booting, self.starting, 1, f"{director}/MaxBooting")
+            or full(Limit.MAX_STARTING_CORES, where, most, self.starting_cores, cores, option)
+            or full(
+                Limit.MAX_CREATES_PER_CYCLE,
+                where,
+                policy.max_creates_per_cycle,
+                self.creates,
+                1,
+                f"{director}/MaxCreatesPerCycle",
+            )
+        )
 
 
 class Offer:
@@ -232,9 +261,8 @@ class Ledger:
         return Offer(vm_type, vo, room, tuple(self._places_of(vm_type, vo, room)), order, self)
 
     def _places_of(self, vm_type: VMType, vo: str, room: Room) -> Iterator[Place]:
-        """The places whose limits hold for it; the endpoint is always one of them."""
+        """The places besides the endpoint whose limits hold for it."""
         key, endpoint = vm_type.key, room.endpoint
-        yield room.place
         if vm_type.bounds != _NO_BOUNDS:
             yield self._place(key, "", vm_type.bounds)
         for name, bounds in endpoint.vo_bounds.items():
@@ -263,7 +291,7 @@ class Ledger:
     def create(self, offer: Offer) -> None:
         """One more VM of that offer is started."""
         vm_type, vo, room = offer.vm_type, offer.vo, offer.room
-        for place in offer.places:
+        for place in (room.place, *offer.places):
             place.add(1, vm_type.cores, 1)
         room.starting += 1
         room.starting_cores += vm_type.cores
@@ -306,41 +334,18 @@ class Ledger:
 
     def full(self, offer: Offer) -> Stop | None:
         """What stops one more VM now."""
-        vm_type, room, policy = offer.vm_type, offer.room, self.policy
-        where, cores = room.endpoint.key, vm_type.cores
-        if vm_type.key in self._sick:
-            for scope in scopes(vm_type.key, offer.vo):
-                end = self.health.unhealthy.get(scope)
-                if end is not None and self.unproven[scope]:
-                    return Stop(Limit.BACKOFF, f"{_who(scope)}: one probe is on its way, {_why(end)}")
+        vm_type, room = offer.vm_type, offer.room
+        key, cores = vm_type.key, vm_type.cores
+        for scope in scopes(key, offer.vo) if key in self._sick else ():
+            end = self.health.unhealthy.get(scope)
+            if end is not None and self.unproven[scope]:
+                return Stop(Limit.BACKOFF, f"{_who(scope)}: one probe is on its way, {_why(end)}")
+        if (stop := room.full(cores, vm_type.ram_mib, self.policy)) is not None:
+            return stop
         for place in offer.places:
-            if (stop := place.full(cores)) is not None:
+            if (stop := place.full(cores) or place.slow()) is not None:
                 return stop
-        for place in offer.places:
-            if (stop := place.slow()) is not None:
-                return stop
-        starting = room.endpoint.max_starting_cores
-        return (
-            room.quota.full(where, cores, vm_type.ram_mib)
-            or room.shares.stop(offer.vo)
-            or full(Limit.MAX_BOOTING, where, policy.max_booting, room.starting, 1, "CloudDirector/MaxBooting")
-            or full(
-                Limit.MAX_STARTING_CORES,
-                where,
-                starting,
-                room.starting_cores,
-                cores,
-                f"CEs/{where.ce}/MaxStartingCores",
-            )
-            or full(
-                Limit.MAX_CREATES_PER_CYCLE,
-                where,
-                policy.max_creates_per_cycle,
-                room.creates,
-                1,
-                "CloudDirector/MaxCreatesPerCycle",
-            )
-        )
+        return room.shares.stop(offer.vo)
 
 
 def _who(scope: Scope) -> str:

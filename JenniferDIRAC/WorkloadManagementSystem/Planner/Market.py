@@ -14,6 +14,7 @@ from itertools import islice
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, Need
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Offer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMType, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
 
 #: So many VM types' limits are told of a task queue that gets nothing.
 SHOWN = 3
@@ -69,6 +70,7 @@ class Market:
         self._of_group: dict[Group, list[Stall]] = {}
         self._of_offer: dict[Offer, list[tuple]] = {}
         self._ranked: dict[Shape, list[tuple]] | None = None
+        self._whys: dict[tuple[Group, int], tuple[Stop, VMTypeKey] | None] = {}
         self._firsts: dict[tuple[frozenset[VMTypeKey], Shape], list[tuple]] = {}
         self._open(tuple(groups))
 
@@ -135,17 +137,25 @@ class Market:
                 heapreplace(stalls, (probe, stall.best, stall))
         return None
 
-    def candidates(self, need: Need) -> list[Offer]:
-        """The best of the VM types that could serve the need, had they the room; empty when there is none at all."""
-        group = need.group
+    def why(self, need: Need) -> tuple[Stop, VMTypeKey] | None:
+        """What stopped the best of the VM types that could serve the need, with those of the next in the text; None
+        when none ever could."""
         if self._ranked is None:
             self._ranked = _by_shape(sorted(_standing(offer) for offer in self.asked.values()))
+            self._largest = max((kind[0] for kind in self._ranked), default=1)
+        # As many jobs as fill any VM are as good as more.
+        kind = need.group, min(need.jobs_left, self._largest)
+        if kind not in self._whys:
+            self._whys[kind] = _joined(self._rank(*kind))
+        return self._whys[kind]
+
+    def _rank(self, group: Group, jobs: int) -> list[Offer]:
         ranked = []
-        for kind, entries in self._ranked.items():
+        for kind, entries in (self._ranked or {}).items():
             at_once = group.at_once(entries[0][-1].vm_type)
             if not at_once:
                 continue
-            waste = kind[0] - min(need.jobs_left, at_once) * group.processors
+            waste = kind[0] - min(jobs, at_once) * group.processors
             for *standing, minus_free, order, offer in self._first(group.matches, kind, entries):
                 ranked.append((*standing, waste, minus_free, order, offer))
         return [entry[-1] for entry in sorted(ranked)[: SHOWN + 1]]
@@ -156,6 +166,15 @@ class Market:
             matching = (entry for entry in entries if entry[-1].vm_type.key in matches)
             found = self._firsts[matches, kind] = list(islice(matching, _OF_A_SHAPE))
         return found
+
+
+def _joined(offers: list[Offer]) -> tuple[Stop, VMTypeKey] | None:
+    stops = [stop for offer in offers if (stop := offer.stop()) is not None]
+    if not stops:
+        return None
+    details = list(dict.fromkeys(stop.detail for stop in stops))
+    more = "; and so on" if len(details) > SHOWN else ""
+    return Stop(stops[0].limit, "; ".join(details[:SHOWN]) + more), offers[0].vm_type.key
 
 
 def _standing(offer: Offer) -> tuple:

@@ -66,9 +66,10 @@ class Place:
         )
 
 
-def full(limit: Limit, where: object, maximum: int | None, used: int, wanted: int, option: str) -> Stop | None:
-    """The stop when so many more do not fit beside those in use."""
+def full(limit: Limit, where: object, maximum: int | None, used: int, wanted: int, option: str = "") -> Stop | None:
+    """The stop when so many more do not fit beside those in use; ``option`` is where the limit is set, if we set it."""
     if maximum is None or used + wanted <= maximum:
         return None
     room = "reached" if used >= maximum else f"has no room for {wanted} more"
-    return Stop(limit, f"{where}: {limit.value} {maximum} {room} ({used} in use); option {option}")
+    option = f"; option {option}" if option else ""
+    return Stop(limit, f"{where}: {limit.value} {maximum} {room} ({used} in use){option}")

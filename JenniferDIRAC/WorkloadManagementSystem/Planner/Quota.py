@@ -39,11 +39,10 @@ class Quota:
 
     def full(self, where: object, cores: int, ram_mib: int) -> Stop | None:
         instances, used_cores, used_ram = self.used
-        of_cloud = "of the cloud"
         return (
-            full(Limit.CLOUD_INSTANCES, where, self.max.max_instances, instances, 1, of_cloud)
-            or full(Limit.CLOUD_CORES, where, self.max.max_cores, used_cores, cores, of_cloud)
-            or full(Limit.CLOUD_RAM, where, self.max.max_ram_mib, used_ram, ram_mib, of_cloud)
+            full(Limit.CLOUD_INSTANCES, where, self.max.max_instances, instances, 1)
+            or full(Limit.CLOUD_CORES, where, self.max.max_cores, used_cores, cores)
+            or full(Limit.CLOUD_RAM, where, self.max.max_ram_mib, used_ram, ram_mib)
         )
 
 

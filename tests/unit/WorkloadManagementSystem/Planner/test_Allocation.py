@@ -189,6 +189,13 @@ def test_vo_names_are_compared_as_dirac_does_without_regard_to_case():
     assert len(plan(endpoint(GRIF, offer), queues=[task_queue(vo="t2k.org")]).creates) == 1
 
 
+def test_a_queue_counts_for_its_vo_however_its_name_is_spelled():
+    result = plan(queues=[task_queue(vo="T2K.org", jobs=2)], vms=[vm(vo="t2k.ORG")])
+    assert [create.vo for create in result.creates] == ["T2K.org"]
+    refused = plan(queues=[task_queue(vo="T2K.org")], refused_vos={"t2k.org": "no pilot credential"})
+    assert stopped(refused) == [(Limit.VO_NOT_SERVED, 1)]
+
+
 def test_a_vo_that_cannot_be_served_says_why_and_the_others_go_on():
     result = plan(
         queues=[task_queue(1, vo="belle"), task_queue(2, vo="t2k.org"), task_queue(3, vo="other")],

@@ -75,7 +75,7 @@ def test_endpoints_of_one_domain_share_the_clouds_quota_and_what_was_asked_of_it
     result = plan(endpoint(GRIF, domain="lal", cloud=late), endpoint(NAPOLI, domain="lal", cloud=quota), vms=[asked])
     assert len(result.creates) == 3
     assert limits(result) == {Limit.CLOUD_CORES}
-    assert "CloudQuotaCores 10 reached (10 in use); option of the cloud" in result.unmet[0].detail
+    assert "CloudQuotaCores 10 reached (10 in use)" in result.unmet[0].detail
     separate = plan(endpoint(GRIF, cloud=late), endpoint(NAPOLI, cloud=quota), vms=[asked])
     assert len(separate.creates) == 5
 
