@@ -19,13 +19,17 @@ from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationDat
 from diraccfg import CFG
 from sqlalchemy import event, insert, text
 
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Step, StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import PilotFacts
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, VMState, VMTypeKey
 
 pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
-sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem/DB"))
+for room in ("DB", "Director"):
+    sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem" / room))
+from director_world import World  # noqa: E402
 from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, intent, planned  # noqa: E402
 
@@ -173,6 +177,20 @@ class TestStoreOnMariaDB(StoreBehaviour, SharingBehaviour):
         assert rows_read(store, lambda: store.recent_ends(NOW + timedelta(hours=1)) == ()) < 50
         assert rows_read(store, lambda: len(store.select(limit=10)) == 10) < 50
 
+    def test_a_cycle_reads_and_writes_no_more_rows_for_a_thousand_idle_vms_than_for_ten(self, store):
+        world = World(store=store)
+        costs = []
+        for more in (10, 990):
+            at_work(world, more)
+            world.cycle()
+            with store._engine.begin() as connection:  # what was written a minute ago at most is read again
+                connection.execute(text("UPDATE VirtualMachines SET touched_at = touched_at - INTERVAL 1 HOUR"))
+                connection.execute(text("OPTIMIZE TABLE VirtualMachines"))  # the index forgets what it held
+            costs.append((rows_read(store, world.cycle), rows_read(store, world.cycle, "Handler_update")))
+        assert len(store.live()) == 1000
+        assert costs[1] <= costs[0]
+        assert costs[1][0] < 100
+
     def test_no_error_holds_the_password(self, store, mariadb, configure, caplog):
         caplog.set_level(logging.DEBUG)
         errors = []
@@ -197,12 +215,27 @@ def stopped(mariadb):
     mariadb.start()
 
 
-def rows_read(store, question):
+def at_work(world, vms):
+    """So many VMs that run the jobs of their pilots: there is nothing to do about them."""
+    installation, cloud = world.store.installation(), world.cloud
+    intents = [intent(vm_type=VMTypeKey(world.configs[0].site, world.configs[0].ce, "q")) for _ in range(vms)]
+    world.store.record_intents(intents, world.now)
+    steps = []
+    for one in intents:
+        identity = Identity(installation, one.vm_id, one.vo, one.cores)
+        server = cloud.create_server(ServerRequest(identity, cloud.images[0], cloud.flavors[0], b"#cloud-config\n"))
+        facts = {"server_id": server.id, "first_word_at": world.now, "matched_at": world.now, "jobs": 1}
+        steps.append(Step(one.vm_id, VMState.PLANNED, VMState.RUNNING, world.now, "at work", facts=facts))
+        world.dirac.pilots[one.pilot_reference] = PilotFacts(PilotState.RUNNING, 1)
+    assert all(world.store.move_all(steps))
+
+
+def rows_read(store, question, counter="Handler_read%"):
     """How many rows or index entries the server reads for a question, whose answer must be true."""
 
     def total():
         with store._engine.connect() as connection:
-            status = connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'"))
+            status = connection.execute(text(f"SHOW SESSION STATUS LIKE '{counter}'"))
             return sum(int(value) for name, value in status if name != "Handler_read_rnd_deleted")
 
     before = total()

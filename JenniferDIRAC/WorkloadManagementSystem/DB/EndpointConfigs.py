@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pydantic import ValidationError
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import ColumnElement, delete, insert, select, tuple_
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
@@ -24,11 +24,14 @@ class EndpointConfigs:
     @again
     def keep(self, configs: Iterable[EndpointConfig]) -> None:
         """Put these in the place of what is kept of the same endpoints."""
+        # What is not said keeps the default that it has when it is read.
+        rows = [
+            {"site": one.site, "ce": one.ce, "document": one.model_dump_json(exclude_defaults=True).encode()}
+            for one in configs
+        ]
         with self._database.transaction() as session:
-            for config in configs:
-                # What is not said keeps the default that it has when it is read.
-                document = config.model_dump_json(exclude_defaults=True).encode()
-                session.merge(Row(site=config.site, ce=config.ce, document=document))
+            session.execute(delete(Row).where(_among((row["site"], row["ce"]) for row in rows)))
+            session.execute(insert(Row), rows)
 
     def kept(self) -> dict[EndpointKey, EndpointConfig]:
         """All that are kept, but for those that this version cannot read (any more)."""
@@ -44,6 +47,9 @@ class EndpointConfigs:
 
     @again
     def forget(self, endpoints: Iterable[EndpointKey]) -> None:
-        keys = [(key.site, key.ce) for key in endpoints]
         with self._database.transaction() as session:
-            session.execute(delete(Row).where(tuple_(Row.site, Row.ce).in_(keys)))
+            session.execute(delete(Row).where(_among((key.site, key.ce) for key in endpoints)))
+
+
+def _among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    return tuple_(Row.site, Row.ce).in_(list(keys))

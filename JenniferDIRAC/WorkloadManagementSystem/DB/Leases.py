@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -71,14 +71,17 @@ class Leases:
             return Claim(holder, session.scalar(select(Installation.intents)) or 0)
 
     def _enter(self, keys: Collection[EndpointKey]) -> None:
-        with self._database.transaction() as session:
-            known = _keys(session, _among(keys))
-        for key in sorted(set(keys) - known):
+        while missing := sorted(set(keys) - self._known(keys)):
             try:
                 with self._database.transaction() as session:
-                    session.add(Lease(site=key.site, ce=key.ce, holder="", expires_at=database_time(session)))
+                    row = {"holder": "", "expires_at": database_time(session)}
+                    session.execute(insert(Lease), [{"site": key.site, "ce": key.ce} | row for key in missing])
             except IntegrityError:
-                pass  # another director entered it in the same moment
+                continue  # another director entered one of them in the same moment
+
+    def _known(self, keys: Collection[EndpointKey]) -> set[EndpointKey]:
+        with self._database.transaction() as session:
+            return _keys(session, _among(keys))
 
 
 def hold_on(session: Session, claim: Claim | None, endpoints: Collection[EndpointKey]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, again, changed
@@ -35,8 +36,10 @@ class Reports:
         latest = max(report.at for report in reports)
         last, self._saved = self._saved, {}  # nothing is known of it should this fail
         with self._database.transaction() as session:
-            for report in _news(session, told, last):
-                session.merge(_row(report))
+            if news := _news(session, told, last):
+                keys = [(report.site, report.ce, report.vo) for report in news]
+                session.execute(delete(Cycle).where(tuple_(Cycle.site, Cycle.ce, Cycle.vo).in_(keys)))
+                session.execute(insert(Cycle), [_row(report) for report in news])
             session.execute(delete(Cycle).where(Cycle.at < latest - REPORT_LIFETIME))
         self._saved = told
 
@@ -47,7 +50,7 @@ class Reports:
 
 def _news(
     session: Session, told: Mapping[_Key, CycleReport], last: Mapping[_Key, CycleReport]
-) -> Iterable[CycleReport]:
+) -> Collection[CycleReport]:
     """The reports to write; those that say what they said last get their new time here.
 
     Whoever else wrote one of them meanwhile gave it another time: then all are written.
@@ -65,11 +68,11 @@ def _common_time(reports: Mapping[_Key, CycleReport]) -> datetime | None:
     return times.pop() if len(times) == 1 else None
 
 
-def _row(report: CycleReport) -> Cycle:
+def _row(report: CycleReport) -> dict[str, Any]:
     values = {f.name: getattr(report, f.name) for f in fields(CycleReport)}
     values["vms"] = {state.value: number for state, number in report.vms.items()}
     values["unmet"] = [asdict(unmet) | {"limit": unmet.limit.value} for unmet in report.unmet]
-    return Cycle(**values)
+    return values
 
 
 def _report(row: Cycle) -> CycleReport:

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import (
     Database,
@@ -57,6 +58,8 @@ BATCH = 100  # rows changed in one transaction, so that no other one waits for l
 _SHORTEST_PREFIX = 6
 _LAST_TIMES = frozenset({"heartbeat_at"})
 _RECORDED = tuple(f.name for f in fields(VMRecord) if f.name != "vm_type")
+_COLUMNS = (VM.site, VM.ce, VM.queue, *(getattr(VM, name) for name in _RECORDED))
+_INTENDED = tuple(f.name for f in fields(Intent) if f.name != "vm_type")
 _vm_type = lru_cache(maxsize=None)(VMTypeKey)  # thousands of records share a few
 _VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
@@ -152,13 +155,15 @@ class VirtualMachineStore:
             return
         with self._database.transaction() as session:
             hold_on(session, claim, {intent.vm_type.endpoint for intent in intents})
-            for intent in intents:
-                values = {f.name: getattr(intent, f.name) for f in fields(Intent) if f.name != "vm_type"}
-                session.add(VM(**values, **asdict(intent.vm_type), state=VMState.PLANNED, since=now, created_at=now))
-            session.flush()
-            for intent in intents:
-                reason = f"task queue {intent.task_queue} of {intent.vo}"
-                session.add(_history(intent.vm_id, None, VMState.PLANNED, now, reason, actor))
+            begin = {"state": VMState.PLANNED, "since": now, "created_at": now, "touched_at": database_time(session)}
+            session.execute(insert(VM), [_new_row(intent) | begin for intent in intents])
+            _enter_history(
+                session,
+                (
+                    (one.vm_id, None, VMState.PLANNED, now, f"task queue {one.task_queue} of {one.vo}", actor)
+                    for one in intents
+                ),
+            )
 
     def move(
         self,
@@ -195,11 +200,11 @@ class VirtualMachineStore:
         with self._database.transaction() as session:
             # In one order, so that two directors never wait for each other.
             for place, step in sorted(enumerate(steps), key=lambda item: item[1].vm):
-                where = update(VM).where(VM.vm_id == step.vm, VM.state == step.source)
+                where = update(VM.__table__).where(VM.vm_id == step.vm, VM.state == step.source)
                 moved[place] = bool(changed(session, where.values(_changes(step))))
             done = [step for step, is_done in zip(steps, moved, strict=True) if is_done]
-            session.add_all(
-                _history(step.vm, step.source, step.target, step.at, step.reason, step.actor) for step in done
+            _enter_history(
+                session, ((step.vm, step.source, step.target, step.at, step.reason, step.actor) for step in done)
             )
             ended = [step.vm for step in done if step.target is VMState.ENDED]
             query = select(VM.vm_id).where(VM.vm_id.in_(ended), VM.outcome.is_(None))
@@ -226,7 +231,7 @@ class VirtualMachineStore:
     def _note_batch(self, news: Iterable[tuple[str, Facts]]) -> None:
         with self._database.transaction() as session:
             for vm, facts in news:
-                if not changed(session, update(VM).where(VM.vm_id == vm).values(_values(facts))):
+                if not changed(session, update(VM.__table__).where(VM.vm_id == vm).values(_values(facts))):
                     raise UnknownVM(f"no VM has the id '{vm}'")
 
     @again
@@ -250,7 +255,7 @@ class VirtualMachineStore:
 
     def live(self) -> tuple[VMRecord, ...]:
         """All VMs that have not ended, oldest first."""
-        return self._records(select(VM).where(VM.state.in_(LIVE_STATES)).order_by(VM.created_at, VM.vm_id))
+        return self._records(select(*_COLUMNS).where(VM.state.in_(LIVE_STATES)).order_by(VM.created_at, VM.vm_id))
 
     def clock(self) -> datetime:
         """The database's own time."""
@@ -259,13 +264,13 @@ class VirtualMachineStore:
 
     def touched(self, since: datetime) -> tuple[VMRecord, ...]:
         """The VMs, ended ones too, whose row was written at ``since`` of the database's clock or later."""
-        return self._records(select(VM).where(VM.touched_at >= since))
+        return self._records(select(*_COLUMNS).where(VM.touched_at >= since))
 
     def ended(self, vm_ids: Collection[str]) -> tuple[VMRecord, ...]:
         """Those of these VMs that have ended."""
         if not vm_ids:
             return ()
-        return self._records(select(VM).where(VM.vm_id.in_(vm_ids), VM.state == VMState.ENDED))
+        return self._records(select(*_COLUMNS).where(VM.vm_id.in_(vm_ids), VM.state == VMState.ENDED))
 
     def known(self, vm_ids: Collection[str]) -> frozenset[str]:
         """Those of these ids of which there is a record, whatever became of it."""
@@ -279,9 +284,9 @@ class VirtualMachineStore:
 
         :raises UnknownVM: no VM, or more than one, answers to it
         """
-        found = self._records(select(VM).where(VM.pilot_reference == vm))
+        found = self._records(select(*_COLUMNS).where(VM.pilot_reference == vm))
         if not found and _VM_ID_PREFIX.fullmatch(vm):
-            found = self._records(select(VM).where(VM.vm_id.startswith(vm)).limit(5))
+            found = self._records(select(*_COLUMNS).where(VM.vm_id.startswith(vm)).limit(5))
         if not found:
             raise UnknownVM(
                 f"no VM is known as '{vm}': expected a VM id, {_SHORTEST_PREFIX} or more hexadecimal digits of "
@@ -302,7 +307,7 @@ class VirtualMachineStore:
         limit: int = SELECT_LIMIT,
     ) -> tuple[VMRecord, ...]:
         """VMs that meet every given condition, newest first; ``since`` is the earliest creation."""
-        query = select(VM).order_by(VM.created_at.desc(), VM.vm_id.desc()).limit(limit)
+        query = select(*_COLUMNS).order_by(VM.created_at.desc(), VM.vm_id.desc()).limit(limit)
         if state:
             query = query.where(VM.state.in_([state] if isinstance(state, VMState) else list(state)))
         for column, value in ((VM.site, site), (VM.ce, ce), (VM.vo, vo)):
@@ -325,7 +330,7 @@ class VirtualMachineStore:
 
     def recent_ends(self, since: datetime) -> tuple[VMRecord, ...]:
         """The VMs that ended at ``since`` or later, oldest end first."""
-        return self._records(select(VM).where(VM.ended_at >= since).order_by(VM.ended_at))
+        return self._records(select(*_COLUMNS).where(VM.ended_at >= since).order_by(VM.ended_at))
 
     def counts(self) -> tuple[Count, ...]:
         """VMs and cores that have not ended, by endpoint, VO and state."""
@@ -344,17 +349,25 @@ class VirtualMachineStore:
         """The last report of every endpoint and VO."""
         return self._reports.last()
 
-    def _records(self, query) -> tuple[VMRecord, ...]:
+    def _records(self, query: Select) -> tuple[VMRecord, ...]:
+        """The records that a selection of ``_COLUMNS`` finds."""
         with self._database.transaction() as session:
-            return tuple(_record(row) for row in session.scalars(query))
+            return tuple(_record(row) for row in session.execute(query))
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
-def _history(vm_id: str, source: VMState | None, target: VMState, at: datetime, reason: str, actor: str) -> History:
-    return History(vm_id=vm_id, source=source, target=target, at=at, reason=reason, actor=actor)
+def _enter_history(session: Session, steps: Iterable[tuple]) -> None:
+    """Steps as vm_id, source, target, at, reason and actor."""
+    names = ("vm_id", "source", "target", "at", "reason", "actor")
+    if rows := [dict(zip(names, step, strict=True)) for step in steps]:
+        session.execute(insert(History.__table__), rows)
+
+
+def _new_row(intent: Intent) -> dict[str, Any]:
+    return {name: getattr(intent, name) for name in _INTENDED} | asdict(intent.vm_type)
 
 
 def _changes(step: Step) -> dict[str, Any]:
@@ -376,5 +389,5 @@ def _values(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _record(row: VM) -> VMRecord:
-    return VMRecord(vm_type=_vm_type(row.site, row.ce, row.queue), **{name: getattr(row, name) for name in _RECORDED})
+def _record(row: Sequence[Any]) -> VMRecord:
+    return VMRecord(vm_type=_vm_type(*row[:3]), **dict(zip(_RECORDED, row[3:], strict=True)))

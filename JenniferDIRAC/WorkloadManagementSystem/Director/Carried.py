@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AmbiguousOutcome,
@@ -71,10 +73,17 @@ class Carried:
     refusals: Mapping[tuple[EndpointKey, str], str]
     answers: Mapping[str, Created | NotCreated] = field(default_factory=dict)
 
+    @cached_property
+    def _started(self) -> Counter[tuple[EndpointKey, str]]:
+        return Counter(
+            (start.intent.vm_type.endpoint, start.intent.vo)
+            for start in self.starts
+            if not self._refused_for_room(start.intent.vm_id)
+        )
+
     def started(self, endpoint: EndpointKey, vo: str) -> int:
-        """How many were started, as far as is known, of those for which there was room."""
-        sent = [start.intent for start in self.starts if start.intent.vm_type.endpoint == endpoint]
-        return sum(1 for intent in sent if intent.vo == vo and not self._refused_for_room(intent.vm_id))
+        """How many were started, as far as is known: without those for which there was no room."""
+        return self._started[endpoint, vo]
 
     def attempts(self, now: datetime) -> tuple[VirtualMachine, ...]:
         """The VMs that were asked for ``now``, each as its record is."""
@@ -99,8 +108,7 @@ class Carried:
 
     def put_off(self, why: str) -> Carried:
         """Nothing was started, for this reason."""
-        places = {(start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts}
-        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
+        return Carried((), {**self.refusals, **dict.fromkeys(self._started, why)})
 
     def _refused_for_room(self, vm: str) -> bool:
         answer = self.answers.get(vm)

@@ -128,8 +128,9 @@ class Observer:
         for key, look in seen.items():
             if isinstance(look, Observation) and look.expiries is not None:
                 self._expiries.heard(key, look.expiries, now)
-        self._remember(seen, by_endpoint, installation, now)
-        records += self._ended_but_listed(seen, installation, {record.vm_id for record in records})
+        ours = {key: _ours(look, installation) for key, look in seen.items() if isinstance(look, Observation)}
+        self._remember(seen, ours, by_endpoint, now)
+        records += self._ended_but_listed(ours, {record.vm_id for record in records})
         unknown = self._unknown(seen, installation, {record.vm_id for record in records})
         offerings = {
             VMTypeKey(key.site, key.ce, queue): offering
@@ -140,17 +141,11 @@ class Observer:
         demand = self._dirac.task_queues(dict(_questions(configured, offerings)))
         references = [pilot_reference(key.ce, each.identity.vm) for key, found in unknown.items() for each in found]
         facts = self._pilot_facts([*(record.pilot_reference for record in records), *references])
-        without_room = {
-            server.identity.vm
-            for look in seen.values()
-            if isinstance(look, Observation)
-            for server in look.servers
-            if server.lacks_room and is_ours(server, installation)
-        }
+        without_room = {view.vm for views in ours.values() for view in views if view.lacks_room}
         unusable = self._unusable(configured) | closed
         news: dict[str, Facts] = {}
         endpoints = (
-            self._endpoint(config, seen.get(key) or Elsewhere(others[key]), offerings, demand, unusable, installation)
+            self._endpoint(config, seen.get(key) or Elsewhere(others[key]), ours.get(key), offerings, demand, unusable)
             for key, config in ((key_of(config), config) for config in configured)
         )
         snapshot = Snapshot(
@@ -213,8 +208,8 @@ class Observer:
     def _remember(
         self,
         seen: Mapping[EndpointKey, Observation | Exception],
+        ours: Mapping[EndpointKey, tuple[ServerView, ...]],
         by_endpoint: Mapping[EndpointKey, list[VMRecord]],
-        installation: str,
         now: datetime,
     ) -> None:
         """Take the listings into memory; an endpoint that was not looked at is forgotten."""
@@ -222,7 +217,7 @@ class Observer:
         for key, look in seen.items():
             mine = by_endpoint.get(key, [])
             believed = {record.vm_id for record in mine if record.server_id and record.state in LISTED_STATES}
-            listed = {view.vm for view in _ours(look, installation)} if isinstance(look, Observation) else set()
+            listed = {view.vm for view in ours.get(key, ())}
             suspect = is_suspect(believed, listed)
             if suspect and isinstance(look, Observation):
                 missing = len(believed - listed)
@@ -230,12 +225,10 @@ class Observer:
             self._memory[key].see(look, suspect, mine, now)
 
     def _ended_but_listed(
-        self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, live: set[str]
+        self, ours: Mapping[EndpointKey, tuple[ServerView, ...]], live: set[str]
     ) -> tuple[VMRecord, ...]:
         """Records that have ended and whose server the cloud lists: one that was made too late to be believed in."""
-        looks = (look for look in seen.values() if isinstance(look, Observation))
-        listed = {server.vm for look in looks for server in _ours(look, installation)}
-        return self._store.ended(listed - live)
+        return self._store.ended({view.vm for views in ours.values() for view in views} - live)
 
     def _unknown(
         self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, known: set[str]
@@ -342,10 +335,10 @@ class Observer:
         self,
         config: EndpointConfig,
         seen: Observation | Exception,
+        ours: tuple[ServerView, ...] | None,
         offerings: Mapping[VMTypeKey, Offering],
         demand: Demand,
         unusable: Mapping[EndpointKey, str],
-        installation: str,
     ) -> Endpoint:
         key = key_of(config)
         memory = self._memory.get(key, ListingMemory())
@@ -364,7 +357,7 @@ class Observer:
             max_starting_cores=config.max_starting_cores,
             probes=config.vacuum_vms,
             unusable=unusable.get(key, "") if listed else _unseen(seen),
-            servers=_ours(listed, installation) if listed else None,
+            servers=ours,
             suspect_since=memory.suspect_since,
             watching_since=memory.since,
             cloud=CloudUse(**vars(listed.limits)) if listed else None,

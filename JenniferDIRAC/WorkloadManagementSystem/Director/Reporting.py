@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, Plan, Unmet, VMState, VMType
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Endpoint,
+    EndpointKey,
+    Plan,
+    Unmet,
+    VirtualMachine,
+    VMState,
+    VMType,
+)
 
 
 def cycle_reports(
@@ -25,8 +34,11 @@ def cycle_reports(
     ``broken`` names endpoints whose configuration was refused, or that left the CS.
     """
     vos = tuple(vos)
+    vms: dict[tuple[EndpointKey, str], list[VirtualMachine]] = {}
+    for vm in sight.snapshot.vms:
+        vms.setdefault((vm.endpoint, vm.vo), []).append(vm)
     reports = [
-        _report(endpoint, vo, sight, plan, carried, broken.get(endpoint.key, ""), now)
+        _report(endpoint, vo, sight, plan, carried, broken.get(endpoint.key, ""), vms.get((endpoint.key, vo), ()), now)
         for endpoint in sight.snapshot.endpoints
         for vo in vos
         if any(_serves(vm_type, vo) for vm_type in endpoint.vm_types)
@@ -43,16 +55,23 @@ def cycle_reports(
             cores = sum(unmet.cores for unmet in untold)
             line = f"{vo}: {cores} cores wanted that no endpoint can serve: {_reasons(untold)}"
             reports.append(CycleReport("", "", vo, now, line, cores, unmet=untold))
-    return tuple(reports)
+    return tuple(replace(report, unmet=_summed(report.unmet)) for report in reports)
 
 
 def _report(
-    endpoint: Endpoint, vo: str, sight: Sight, plan: Plan, carried: Carried, broken: str, now: datetime
+    endpoint: Endpoint,
+    vo: str,
+    sight: Sight,
+    plan: Plan,
+    carried: Carried,
+    broken: str,
+    vms: Iterable[VirtualMachine],
+    now: datetime,
 ) -> CycleReport:
     snapshot, key = sight.snapshot, endpoint.key
     types = {vm_type.key for vm_type in endpoint.vm_types if _serves(vm_type, vo)}
     queues = {tq.id: tq for tq in snapshot.task_queues if tq.vo == vo and tq.matches & types}
-    mine = {vm.id: vm for vm in snapshot.vms if vm.endpoint == key and vm.vo == vo}
+    mine = {vm.id: vm for vm in vms}
     wanted = sum(tq.jobs * tq.processors for tq in queues.values())
     states = Counter(vm.state for vm in mine.values())
     started = carried.started(key, vo)
@@ -60,13 +79,22 @@ def _report(
     unmet = tuple(one for one in plan.unmet if one.task_queue in queues)
     problem = broken or snapshot.refused_vos.get(vo, "") or carried.refusals.get((key, vo), "") or sight.demand_problem
 
-    vms = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
-    line = f"{key} {vo}: {wanted} cores wanted; VMs {vms}; started {started}, deleted {deleted}"
+    counts = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
+    line = f"{key} {vo}: {wanted} cores wanted; VMs {counts}; started {started}, deleted {deleted}"
     if problem:
         line += f"; stopped by {problem}"
     elif unmet:
         line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(unmet)}"
     return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
+
+
+def _summed(unmet: Iterable[Unmet]) -> tuple[Unmet, ...]:
+    """One for each reason, with the cores of all task queues: hundreds may wait for the same."""
+    summed: dict[tuple, Unmet] = {}
+    for one in unmet:
+        why = one.vo, one.limit, one.detail, one.vm_type
+        summed[why] = replace(summed[why], cores=summed[why].cores + one.cores) if why in summed else one
+    return tuple(summed.values())
 
 
 def _serves(vm_type: VMType, vo: str) -> bool:
