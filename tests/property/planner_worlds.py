@@ -238,7 +238,7 @@ def executed(snapshot, plan):
     ]
     deleted = {delete.server_id for delete in plan.deletes}
     ended = {move.vm for move in plan.moves if move.target is VMState.ENDED}
-    ends = tuple(RecentEnd(vm.vm_type, vm.vo, vm.outcome, NOW) for vm in vms if vm.id in ended)
+    ends = tuple(RecentEnd(vm.vm_type, vm.vo, vm.outcome, NOW, vm.no_room) for vm in vms if vm.id in ended)
     return replace(
         snapshot,
         vms=(*made, *vms),
