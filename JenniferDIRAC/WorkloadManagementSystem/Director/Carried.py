@@ -75,11 +75,14 @@ class Carried:
 
     @cached_property
     def _started(self) -> Counter[tuple[EndpointKey, str]]:
-        intents = (start.intent for start in self.starts if not self._refused_for_room(start.intent.vm_id))
-        return Counter((intent.vm_type.endpoint, intent.vo) for intent in intents)
+        return Counter(
+            (start.intent.vm_type.endpoint, start.intent.vo)
+            for start in self.starts
+            if not self._refused_for_room(start.intent.vm_id)
+        )
 
     def started(self, endpoint: EndpointKey, vo: str) -> int:
-        """How many were started, as far as is known, of those for which there was room."""
+        """How many were started, as far as is known: without those for which there was no room."""
         return self._started[endpoint, vo]
 
     def attempts(self, now: datetime) -> tuple[VirtualMachine, ...]:
@@ -105,8 +108,7 @@ class Carried:
 
     def put_off(self, why: str) -> Carried:
         """Nothing was started, for this reason."""
-        places = {(start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts}
-        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
+        return Carried((), {**self.refusals, **dict.fromkeys(self._started, why)})
 
     def _refused_for_room(self, vm: str) -> bool:
         answer = self.answers.get(vm)

@@ -142,13 +142,7 @@ class Observer:
         demand = self._dirac.task_queues(dict(_questions(configured, offerings)))
         references = [pilot_reference(key.ce, each.identity.vm) for key, found in unknown.items() for each in found]
         facts = self._pilot_facts([*(record.pilot_reference for record in records), *references])
-        without_room = {
-            server.identity.vm
-            for look in seen.values()
-            if isinstance(look, Observation)
-            for server in look.servers
-            if server.lacks_room and is_ours(server, installation)
-        }
+        without_room = {view.vm for views in ours.values() for view in views if view.lacks_room}
         unusable = self._unusable(configured) | closed
         news: dict[str, Facts] = {}
         endpoints = (
