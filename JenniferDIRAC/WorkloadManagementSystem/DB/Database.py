@@ -16,7 +16,8 @@ from sqlalchemy.schema import CreateColumn
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Base, UTCNow
 
-_DEADLOCK = 1213  # of MariaDB and MySQL
+# Of MariaDB and MySQL: a deadlock; a row that another transaction changed since this one read it.
+_UNDONE = (1213, 1020)
 
 
 class StoreError(Exception):
@@ -27,13 +28,13 @@ class StoreUnavailable(StoreError):
     """The database does not answer. Whether the operation took effect is unknown: read before doing it again."""
 
 
-class _Deadlocked(StoreUnavailable):
+class _Undone(StoreUnavailable):
     """The database undid the operation because two were in each other's way: it can be done again."""
 
 
 #: For an operation that is one transaction: done again when the database undid it.
 again = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(_Deadlocked),
+    retry=tenacity.retry_if_exception_type(_Undone),
     stop=tenacity.stop_after_attempt(5),
     wait=tenacity.wait_random(0, 0.1),
     reraise=True,
@@ -66,7 +67,7 @@ class Database:
         except (OperationalError, InterfaceError, PoolExhausted) as error:
             url, original = self.engine.url, getattr(error, "orig", error)
             where = f"{url.database} on {url.host}:{url.port}" if url.host else url.database
-            kind = _Deadlocked if original.args and original.args[0] == _DEADLOCK else StoreUnavailable
+            kind = _Undone if original.args and original.args[0] in _UNDONE else StoreUnavailable
             raise kind(f"database {where} does not answer: {original}") from error
 
 

@@ -153,11 +153,15 @@ class Director:
 
     def _hold(self, sites: CloudSites, config: DirectorConfig) -> Holding:
         """Take the endpoints that can be had, and read what became of the VMs."""
-        keys = {key_of(one) for one in sites.endpoints} | self._records.endpoints
-        holding = self._leases.take(keys, _longest_pause(config))
-        if holding.gained:
-            self._wards.read_again()
-        self._records.read(afresh=bool(holding.gained))
+        keys = {key_of(one) for one in sites.endpoints}
+        while True:  # once more when the records show VMs of an endpoint that is not in the CS
+            keys |= self._records.endpoints
+            holding = self._leases.take(keys, _longest_pause(config))
+            if holding.gained:
+                self._wards.read_again()
+            self._records.read(afresh=bool(holding.gained))
+            if self._records.endpoints <= keys:
+                break
         told = Counter(holding.others.values())
         if told != self._others_told:
             for holder, endpoints in sorted(told.items()):

@@ -34,10 +34,10 @@ class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour):
 
         return away
 
-    def test_what_the_database_undid_for_a_deadlock_is_done_again(self, store):
+    @pytest.mark.parametrize("code", [1213, 1020])
+    def test_what_the_database_undid_because_of_another_transaction_is_done_again(self, store, code):
         vm = planned(store)
-        deadlock = OperationalError("UPDATE", None, Exception(1213, "Deadlock found when trying to get lock"))
-        refusals = [deadlock] * 2
+        refusals = [OperationalError("UPDATE", None, Exception(code, "try restarting transaction"))] * 2
 
         @event.listens_for(store._engine, "before_cursor_execute")
         def refuse(*_):

@@ -61,11 +61,19 @@ def test_a_director_that_starts_anew_knows_the_last_good_configuration():
     world = with_a_vm()
     breaks(world)
     world.restart()
-    world.cycle()
     looks = world.cloud.calls[Call.LIST]
     world.cycle()
     assert world.cloud.calls[Call.LIST] == looks + 1
     assert world.report().problem == str(BROKEN)
+
+
+def test_a_second_director_does_not_look_at_what_left_the_cs_where_the_first_one_does():
+    world = with_a_vm()
+    leaves_the_cs(world)
+    world.cycle()
+    looks = world.cloud.calls[Call.LIST]
+    world.another_director().cycle()
+    assert world.cloud.calls[Call.LIST] == looks
 
 
 def test_what_has_left_the_cs_and_has_no_vms_any_more_is_forgotten():
