@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
-from JenniferDIRAC.Resources.Cloud.FakeEndpoint import FakeEndpoint
+from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
@@ -178,3 +179,12 @@ def _config(site: str, image: str) -> EndpointConfig:
         flavor="cores>=1",
     )
     return EndpointConfig(site=site, ce=ce, ce_type="JenniferFake", vm_types=(vm_type,))
+
+
+@contextmanager
+def hidden_servers(cloud, lists):
+    """The cloud knows its servers neither in so many lists nor by name."""
+    cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=lists)
+    cloud.find_server = lambda name: None
+    yield
+    del cloud.find_server

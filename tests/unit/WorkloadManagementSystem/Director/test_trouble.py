@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import World
+from director_world import World, hidden_servers
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AuthenticationFailed,
@@ -27,15 +26,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
-
-
-@contextmanager
-def hidden_servers(cloud, lists):
-    """The cloud knows its servers neither in so many lists nor by name."""
-    cloud.faults.next(Call.LIST, Fault.EMPTY_LIST, times=lists)
-    cloud.find_server = lambda name: None
-    yield
-    del cloud.find_server
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded():

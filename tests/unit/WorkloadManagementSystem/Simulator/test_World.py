@@ -3,6 +3,7 @@
 import pytest
 from simulator_world import HOUR, MINUTE, jobs, scenario, simulated
 
+from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Workload import Submission
 
 
@@ -113,7 +114,12 @@ def test_cycles_that_are_skipped_change_nothing(sickness):
     assert skipping.measure.waits == whole.measure.waits
     assert skipping.outcomes == whole.outcomes
     assert skipping.measure.waste == whole.measure.waste
-    assert skipping.calls == whole.calls
+    # What a look for leftovers finds concerns no VM: it keeps its own rhythm.
+    assert _of_vms(skipping.calls) == _of_vms(whole.calls)
+
+
+def _of_vms(calls):
+    return {call: number for call, number in calls.items() if call is not Call.LEFTOVERS}
 
 
 _WORK = ((0, "belle", 20, 2), (0.1, "t2k.org", 3, 5), (9, "belle", 1, 0.3), (30, "t2k.org", 40, 1), (60, "belle", 2, 9))
