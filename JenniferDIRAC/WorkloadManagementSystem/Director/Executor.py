@@ -242,6 +242,8 @@ class Executor:
     def _tell_swept(self, swept: Swept) -> None:
         for each in swept.deleted:
             self._warn(f"{swept.endpoint}: {each.kind} {each.id}, left behind by server {each.server_id}, is deleted")
+        for each, why in swept.refused:
+            self._warn(f"{swept.endpoint}: {each.kind} {each.id}, left behind by server {each.server_id}, stays: {why}")
         if swept.error:
             self._warn(f"{swept.endpoint}: what deleted servers left behind could not all be deleted: {swept.error}")
 

@@ -20,20 +20,25 @@ MAX_DELETED = 20
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep of an endpoint deleted; ``error`` is what ended it early."""
+    """What one sweep of an endpoint deleted, and what it could not; ``error`` is what ended it early."""
 
     endpoint: EndpointKey
     deleted: tuple[Leftover, ...]
+    refused: tuple[tuple[Leftover, Rejected], ...] = ()
     error: CloudError | None = None
 
 
 class LeftoverSweep:
-    """Twice in a row, half an hour apart, something must belong to a server that was ours and is gone."""
+    """Twice in a row, half an hour apart, something must belong to a server that was ours and is gone.
+
+    What a cloud refuses to delete is told, and not tried again by this process.
+    """
 
     def __init__(self, store: VirtualMachineStore):
         self._store = store
         self._checked: dict[EndpointKey, datetime] = {}
         self._suspects: dict[EndpointKey, frozenset[Leftover]] = {}
+        self._refused: set[Leftover] = set()
 
     def due(
         self, endpoints: Iterable[Endpoint], now: datetime
@@ -65,18 +70,20 @@ class LeftoverSweep:
 
     def _sweep(self, key: EndpointKey, gone: frozenset[str], cloud: CloudEndpoint) -> Swept:
         """In the endpoint's thread."""
-        found = cloud.leftovers(gone)
+        found = [leftover for leftover in cloud.leftovers(gone) if leftover not in self._refused]
         before, self._suspects[key] = self._suspects.get(key, frozenset()), frozenset(found)
         deleted: list[Leftover] = []
+        refused: list[tuple[Leftover, Rejected]] = []
         error = None
         for leftover in [each for each in found if each in before][:MAX_DELETED]:
             try:
                 cloud.delete_leftover(leftover)
-            except CloudError as failure:
-                error = failure
-                if not isinstance(failure, Rejected):
-                    break  # the next would fare no better
-            else:
                 deleted.append(leftover)
-        self._suspects[key] -= frozenset(deleted)
-        return Swept(key, tuple(deleted), error)
+            except Rejected as refusal:
+                refused.append((leftover, refusal))
+                self._refused.add(leftover)
+            except CloudError as failure:  # the next would fare no better
+                error = failure
+                break
+        self._suspects[key] -= {*deleted, *self._refused}
+        return Swept(key, tuple(deleted), tuple(refused), error)

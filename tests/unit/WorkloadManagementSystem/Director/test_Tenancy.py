@@ -139,6 +139,17 @@ def test_a_server_whose_record_has_ended_is_no_stray():
     assert [plan.collects for plan in plans] == [()] * 9
 
 
+def test_a_server_whose_record_the_director_does_not_remember_is_no_stray():
+    world = World()
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.wait_for_jobs(0)
+    world.director._records.read = lambda afresh=False: ()
+    world.director._records._sorted = ()
+    pass_time(world, 60)
+    assert world.cloud.calls[Call.DELETE] == 0
+
+
 # Other installations
 
 

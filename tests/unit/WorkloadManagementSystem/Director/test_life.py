@@ -10,10 +10,13 @@ from director_world import World
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AuthenticationFailed, Flavor, Image, Leftover, Rejected
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
-from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import MAX_DELETED
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import MAX_DELETED, LeftoverSweep
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Endpoint,
     Outcome,
     PilotState,
+    ServerState,
+    ServerView,
     VMState,
 )
 
@@ -233,6 +236,21 @@ def test_ports_of_servers_that_were_not_ours_or_still_exist_are_left_alone():
     assert world.cloud.ports == kept
 
 
+def test_what_is_listed_is_not_gone_and_a_list_that_is_not_believed_says_nothing():
+    world = running()
+    vm = world.the_vm()
+    world.store.request_kill(vm.vm_id, "adm", "enough", world.now)
+    pass_time(world, timedelta(minutes=5))
+
+    def is_asked(**of_endpoint):
+        return bool(LeftoverSweep(world.store).due([Endpoint(vm.endpoint, **of_endpoint)], world.now))
+
+    assert is_asked(servers=())
+    assert not is_asked(servers=(ServerView(vm.server_id, vm.vm_id, ServerState.ACTIVE),))
+    assert not is_asked(servers=None)
+    assert not is_asked(servers=(), suspect_since=world.now)
+
+
 def test_a_cloud_where_no_vm_ended_is_not_asked_for_leftovers():
     world = running()
     pass_time(world, timedelta(hours=3), step=240)
@@ -260,9 +278,9 @@ def test_so_many_ports_are_deleted_at_a_time_and_one_that_cannot_be_keeps_no_oth
     world.cloud.delete_leftover = in_use_once
     pass_time(world, timedelta(minutes=61))
     assert len(world.cloud.ports) == 6, "those beyond the cap and the one in use"
-    assert any("409: in use" in warning for warning in world.log.warnings)
-    pass_time(world, timedelta(minutes=30))
+    pass_time(world, timedelta(minutes=90), step=240)
     assert [port.id for port in world.cloud.ports] == ["p03"]
+    assert sum("p03" in warning and "409: in use" in warning for warning in world.log.warnings) == 1, "told once"
 
 
 def test_a_cloud_that_refuses_to_show_leftovers_is_no_trouble_for_anything_else():

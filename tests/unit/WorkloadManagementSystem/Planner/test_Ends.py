@@ -130,6 +130,12 @@ def test_the_record_of_a_held_vm_ends_when_its_server_is_gone():
     assert step(vm(state=VMState.RUNNING, held="x", missed=2, **BUSY), None).outcome is Outcome.VANISHED
 
 
+def test_a_held_vm_whose_server_is_listed_again_after_its_record_ended_is_left_alone():
+    ended = vm(state=VMState.ENDED, outcome=Outcome.VANISHED)
+    assert isinstance(step(ended), Delete)
+    assert step(replace(ended, held="x")) is None
+
+
 def test_a_delete_that_was_asked_for_before_the_hold_goes_on():
     assert isinstance(step(vm(state=VMState.DELETING, held="x", outcome=Outcome.KILLED)), Delete)
 
