@@ -30,6 +30,7 @@ from sqlalchemy import Engine, create_engine, text
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, Step, VirtualMachineStore
@@ -109,6 +110,7 @@ class Installation:
             Quiet(),
             now=lambda: datetime.now(UTC),
             read_config=lambda: config,
+            read_profile=lambda vo: ProfileConfig(),
             read_sites=lambda: CloudSites(self.configs),
             make_cloud=lambda one: self.clouds[one.site],
             user_data=UserData(),

@@ -22,7 +22,6 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Text,
     one_of,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 CE_TYPE_PREFIX = "Jennifer"
 OPENSTACK = "JenniferOpenStack"
@@ -130,11 +129,6 @@ class LimitOptions(StrictModel):
     soft_max_cores: OptionalCount = Field(
         None, alias="SoftMaxCores", description="the same in cores. Default: no such limit"
     )
-
-    @property
-    def bounds(self) -> Bounds:
-        """The limits as the planner takes them."""
-        return Bounds(self.max_vms, self.max_cores, self.soft_max_vms, self.soft_max_cores)
 
 
 class VOLimits(LimitOptions):

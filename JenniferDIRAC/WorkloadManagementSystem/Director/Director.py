@@ -10,6 +10,8 @@ from functools import partial
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.Resources.Cloud.EndpointFactory import make_endpoint
@@ -26,7 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotF
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Plan, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Plan, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 # A gap longer than this many polling times and one long cycle is a pause of the director.
@@ -44,7 +46,7 @@ class Director:
 
     :param log: a DIRAC logger
     :param now: gives timezone-aware UTC
-    :param read_config, read_sites, make_cloud, user_data: where they come from; by default the CS
+    :param read_config, read_sites, read_profile, make_cloud, user_data: where they come from; by default the CS
     :param make_worker: what runs an endpoint's tasks; by default a thread
     """
 
@@ -57,6 +59,7 @@ class Director:
         *,
         read_config: Callable[[], DirectorConfig] = read_director_config,
         read_sites: Callable[[], CloudSites] = read_cloud_sites,
+        read_profile: Callable[[str], ProfileConfig] = read_profile,
         make_cloud: Callable[[EndpointConfig], CloudEndpoint] = make_endpoint,
         user_data: UserDataMaker | None = None,
         make_worker: Callable[[str, Callable[[], CloudEndpoint]], EndpointWorker] = EndpointWorker,
@@ -67,6 +70,7 @@ class Director:
         self._now = now
         self._read_config = read_config
         self._read_sites = read_sites
+        self._read_profile = read_profile
         self._make_cloud = make_cloud
         self._make_worker = make_worker
         self._workers: dict[EndpointKey, EndpointWorker] = {}
@@ -115,7 +119,7 @@ class Director:
         wards = self._wards.wards(sites.endpoints, broken, self._records.endpoints)
         self._tell_orphans(wards)
         self._keep_workers(wards.configs)
-        refused_vos = self._refused_vos(config)
+        refused_vos, vo_bounds = self._vos(config)
         sight = self._observer.observe(
             installation,
             wards.configs,
@@ -127,6 +131,8 @@ class Director:
             others=holding.others,
             closed=wards.closed,
             levers=self._store.levers.standing(now),
+            vo_bounds=vo_bounds,
+            domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
         )
         plan = plan_cycle(sight.snapshot, config.policy, now)
         self._leases.renew()
@@ -200,14 +206,16 @@ class Director:
             self._watching_since = now
         self._last_cycle = now
 
-    def _refused_vos(self, config: DirectorConfig) -> dict[str, str]:
-        refused = {}
+    def _vos(self, config: DirectorConfig) -> tuple[dict[str, str], dict[str, Bounds]]:
+        """Why VOs cannot be served, and the limits of the others over all endpoints."""
+        refused, bounds = {}, {}
         for vo in config.vos:
             try:
                 self._dirac.pilot_credential(vo)
-            except DiracUnavailable as error:
+                bounds[vo] = bounds_of(self._read_profile(vo))
+            except (DiracUnavailable, ConfigError) as error:
                 refused[vo] = str(error)
-        return refused
+        return refused, bounds
 
     def _keep_workers(self, configured: tuple[EndpointConfig, ...]) -> None:
         """One worker per endpoint, made anew when its configuration changed."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, Server
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
@@ -33,6 +34,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import (
     with_neighbours,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    Bounds,
     CloudUse,
     Endpoint,
     EndpointKey,
@@ -114,10 +116,13 @@ class Observer:
         others: Mapping[EndpointKey, str] | None = None,
         closed: Mapping[EndpointKey, str] | None = None,
         levers: tuple[Lever, ...] = (),
+        vo_bounds: Mapping[str, Bounds] | None = None,
+        domains: Mapping[str, Bounds] | None = None,
     ) -> Sight:
         """What there is to decide on, of the records as they were read last.
 
         :param others: who has the endpoints that are another director's: they are not looked at
+        :param vo_bounds: limits of VOs everywhere; ``domains`` those of quota domains
         :param closed: why nothing is started at an endpoint, besides what DIRAC says
         :raises StoreUnavailable: what was seen could not be recorded
         """
@@ -173,6 +178,8 @@ class Observer:
             refused_vos=refused_vos,
             watching_since=watching_since,
             levers=levers,
+            vo_bounds=vo_bounds or {},
+            domains=domains or {},
         )
         self._store.note_all(news)
         consoles = {
@@ -356,8 +363,8 @@ class Observer:
                 _vm_type(vm_type, VMTypeKey(config.site, config.ce, vm_type.queue), offerings, demand)
                 for vm_type in config.vm_types
             ),
-            bounds=config.bounds,
-            vo_bounds={vo: limits.bounds for vo, limits in config.vo_limits.items()},
+            bounds=bounds_of(config),
+            vo_bounds={vo: bounds_of(limits) for vo, limits in config.vo_limits.items()},
             shares=config.shares,
             priority=config.priority,
             domain=config.quota_domain,
@@ -425,7 +432,7 @@ def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey,
         slots=config.number_of_processors,
         ram_mib=flavor.ram_mib if flavor else config.max_ram,
         vos=config.vos,
-        bounds=config.bounds,
+        bounds=bounds_of(config),
         fills_cores=config.fills_cores,
         unusable=offering.problem or demand.unanswered.get(key, ""),
         matches_known=flavor is not None and key not in demand.unanswered,

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import Census, Count
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Drains import draining, pausing, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import (
     EVERY_VO,
     NO_WORK_IN_A_ROW,
@@ -18,6 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import (
     backoff_left,
     scopes,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import draining, pausing, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     Endpoint,
@@ -308,10 +308,10 @@ class Ledger:
         """What stops it whatever this plan does."""
         endpoint, key, now = room.endpoint, vm_type.key, self.now
         if self.pause is not None:
-            return Stop(Limit.PAUSED, f"creation is {told(self.pause, 'paused')}", _left(self.pause.until, now))
+            return Stop(Limit.PAUSED, f"creation is {told(self.pause, now)}", _left(self.pause.until, now))
         lever = draining(self.drains, key, vo, now) if self.drains else None
         if lever is not None:
-            return Stop(Limit.DRAINED, f"{key} for {vo}: {told(lever, 'drained')}", _left(lever.until, now))
+            return Stop(Limit.DRAINED, f"{key} for {vo}: {told(lever, now)}", _left(lever.until, now))
         if endpoint.drain or vm_type.drain:
             return Stop(Limit.DRAINED, f"{endpoint.key if endpoint.drain else key}: {endpoint.drain or vm_type.drain}")
         if endpoint.unusable or endpoint.servers is None:

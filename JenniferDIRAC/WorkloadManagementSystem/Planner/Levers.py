@@ -72,9 +72,15 @@ def told(lever: Lever, now: datetime) -> str:
     return f"{_DONE[lever.kind]} by {lever.who}{until}" + (f": {lever.why}" if lever.why else "")
 
 
-def paused(levers: Iterable[Lever], now: datetime) -> str:
-    """Why no VM is created anywhere, or ""."""
-    return _newest((lever for lever in levers if lever.kind is LeverKind.PAUSE), now)
+def pausing(levers: Iterable[Lever], now: datetime) -> Lever | None:
+    """The lever that stops every create, if there is one: of several the one that lasts longest."""
+    return _longest(lever for lever in standing(levers, now) if lever.kind is LeverKind.PAUSE)
+
+
+def draining(levers: Iterable[Lever], vm_type: VMTypeKey, vo: str, now: datetime) -> Lever | None:
+    """The lever that keeps VMs of this type from being started for this VO; of several the one that lasts longest."""
+    drains = (lever for lever in standing(levers, now) if lever.kind is LeverKind.DRAIN)
+    return _longest(lever for lever in drains if covers(lever, vm_type, vo, ""))
 
 
 def covers(lever: Lever, vm_type: VMTypeKey, vo: str, vm: str) -> bool:
@@ -92,9 +98,8 @@ def concerns(lever: Lever, endpoint: EndpointKey) -> bool:
     return _is(lever, endpoint) and not lever.vm
 
 
-def _newest(levers: Iterable[Lever], now: datetime) -> str:
-    stand = standing(levers, now)
-    return told(stand[-1], now) if stand else ""
+def _longest(levers: Iterable[Lever]) -> Lever | None:
+    return max(levers, key=lambda lever: (lever.until is None, lever.until or lever.since, lever.id), default=None)
 
 
 def _is(lever: Lever, endpoint: EndpointKey) -> bool:

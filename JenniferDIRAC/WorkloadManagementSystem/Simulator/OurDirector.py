@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
@@ -121,6 +122,7 @@ class OurDirector:
             Silence(),
             now=lambda: self._world.now,
             read_config=lambda: self.config,
+            read_profile=lambda vo: ProfileConfig(),
             read_sites=lambda: CloudSites(self.endpoints, ()),
             make_cloud=lambda config: self._world.clouds[key_of(config)],
             user_data=SimulatedUserData(self._world.scenario.pilot),

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
@@ -290,8 +291,8 @@ class Inquiry:
         endpoint = Endpoint(
             key,
             tuple(VMType(one, 1) for one, _ in _vm_types([config])),
-            config.bounds,
-            vo_bounds={vo: limits.bounds for vo, limits in config.vo_limits.items()},
+            bounds_of(config),
+            vo_bounds={vo: bounds_of(limits) for vo, limits in config.vo_limits.items()},
             shares=config.shares,
         )
         vos = frozenset(lever.vo for lever in self._levers if lever.vo)

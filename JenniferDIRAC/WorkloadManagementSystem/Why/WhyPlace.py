@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import paused, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     EndpointKey,
@@ -160,8 +160,8 @@ def why_everything(
         waiting = ["Nothing waits: no task queue has jobs for any VM type."]
     else:
         waiting = sorted((_queue_line(one, levers, now) for one in queues), key=len)
-    if pause := paused(levers, now):
-        waiting.insert(0, sentence(f"No VM is started anywhere: {pause}"))
+    if pause := pausing(levers, now):
+        waiting.insert(0, sentence(f"No VM is started anywhere: {told(pause, now)}"))
     others = [lever for lever in levers if lever.kind is not LeverKind.PAUSE]
     return (
         *waiting,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import paused
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Lever, Unmet, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance, since, why_hindered
 from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Obstacle, Requirement, Wanted
@@ -108,8 +108,8 @@ def _conditions(wanted: Wanted) -> str:
 
 
 def _paused(levers: Iterable[Lever], now: datetime) -> Iterator[str]:
-    if pause := paused(levers, now):
-        yield sentence(f"No VM is started anywhere: {pause}")
+    if pause := pausing(levers, now):
+        yield sentence(f"No VM is started anywhere: {told(pause, now)}")
 
 
 def _coming(facts: QueueFacts, now: datetime) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import pytest
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 QUEUE = {"Image": "name:el9", "Flavor": "cores>=1", "maxCPUTime": 1440}
@@ -306,9 +307,9 @@ def test_limits_come_in_pairs_and_per_vo(cs):
     limits = {"belle": {"MaxVMs": 3, "SoftMaxCores": 8}}
     cs(sites(ours=ce({"q": QUEUE | {"SoftMaxVMs": 2}}, MaxCores=20, SoftMaxCores=10, VOLimits=limits)))
     (endpoint,) = read_cloud_sites().endpoints
-    assert endpoint.bounds == Bounds(max_cores=20, soft_max_cores=10)
-    assert endpoint.vm_types[0].bounds == Bounds(soft_max_vms=2)
-    assert {vo: own.bounds for vo, own in endpoint.vo_limits.items()} == {"belle": Bounds(3, soft_max_cores=8)}
+    assert bounds_of(endpoint) == Bounds(max_cores=20, soft_max_cores=10)
+    assert bounds_of(endpoint.vm_types[0]) == Bounds(soft_max_vms=2)
+    assert {vo: bounds_of(own) for vo, own in endpoint.vo_limits.items()} == {"belle": Bounds(3, soft_max_cores=8)}
 
 
 def test_shares_priority_and_quota_domain_are_read(cs):

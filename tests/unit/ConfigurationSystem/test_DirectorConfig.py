@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Policy
 
@@ -66,7 +67,9 @@ def test_a_secret_is_refused_without_its_value(cs):
 def test_quota_domains_have_limits(cs):
     cs(agent(VO="belle", QuotaDomains={"grif": {"MaxCores": 40, "SoftMaxVMs": 5}}))
     domains = read_director_config().quota_domains
-    assert {name: limits.bounds for name, limits in domains.items()} == {"grif": Bounds(max_cores=40, soft_max_vms=5)}
+    assert {name: bounds_of(limits) for name, limits in domains.items()} == {
+        "grif": Bounds(max_cores=40, soft_max_vms=5)
+    }
 
 
 def test_an_unknown_limit_of_a_quota_domain_is_refused(cs):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
@@ -74,4 +75,4 @@ def test_a_secret_in_a_subsection_is_found_too(cs):
 
 def test_a_vo_has_limits_over_all_endpoints(cs):
     cs(operations(MaxCores=100, SoftMaxVMs=20))
-    assert read_profile("belle").bounds == Bounds(max_cores=100, soft_max_vms=20)
+    assert bounds_of(read_profile("belle")) == Bounds(max_cores=100, soft_max_vms=20)

@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
@@ -114,6 +115,7 @@ class World:
         )
         self.dirac = MemoryDirac()
         self.config = DirectorConfig.read("CloudDirector", {"VO": "belle, t2k.org, hyperk.org", "PollingTime": 10})
+        self.profiles: dict[str, ProfileConfig] = {}
         self.log = Log()
         self.user_data = PlainUserData()
         self.problems: tuple[ConfigProblem, ...] = ()
@@ -142,6 +144,7 @@ class World:
             self.log,
             now=lambda: self.now,
             read_config=lambda: self.config,
+            read_profile=lambda vo: self.profiles.get(vo, ProfileConfig()),
             read_sites=lambda: CloudSites(self.configs, self.problems),
             make_cloud=lambda config: self.clouds[key_of(config)],
             user_data=self.user_data,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from director_world import START, World
 
-from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Account,
     Expiry,
@@ -282,3 +285,40 @@ def test_an_account_is_asked_for_once_an_hour_and_not_once_a_cycle():
     for _ in range(7):
         world.cycle(600)
     assert asked == [START, START + timedelta(hours=1)]
+
+
+def test_a_vo_has_no_more_than_its_limit_over_all_endpoints():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.profiles["belle"] = ProfileConfig(max_vms=1)
+    world.wait_for_jobs(5)
+    world.wait_for_jobs(5, vo="t2k.org", id=2)
+    world.cycle()
+    assert Counter(record.vo for record in world.store.select()) == {"belle": 1, "t2k.org": 5}
+    assert "VOMaxVMs" in world.report().line
+
+
+def test_a_quota_domain_limits_the_endpoints_that_name_it_together():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.configs = tuple(config.model_copy(update={"quota_domain": "grif"}) for config in world.configs)
+    world.config = world.config.model_copy(update={"quota_domains": {"grif": LimitOptions(max_cores=3)}})
+    world.wait_for_jobs(5)
+    world.cycle()
+    assert len(world.store.select()) == 3
+    assert "QuotaDomainMaxCores" in world.report().line
+
+
+def test_a_vo_whose_profile_is_broken_is_refused_alone():
+    world = World()
+    problem = ConfigProblem("/Operations/belle/Cloud/MaxVM", "an option that exists", "MaxVM, which does not")
+
+    def read_profile(vo):
+        if vo == "belle":
+            raise ConfigError([problem])
+        return ProfileConfig()
+
+    world.director._read_profile = read_profile
+    world.wait_for_jobs(1)
+    world.wait_for_jobs(1, vo="t2k.org", id=2)
+    world.cycle()
+    assert [record.vo for record in world.store.select()] == ["t2k.org"]
+    assert "/Operations/belle/Cloud/MaxVM" in world.report().line

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, ago, endpoint, key, snapshot, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, paused, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Lever, LeverKind
 
 LATER = NOW + timedelta(hours=8)
@@ -127,9 +127,9 @@ def test_of_two_drains_the_later_tells_its_reason():
 def test_a_pause_changes_no_value_and_tells_its_reason():
     before = world(lever(LeverKind.PAUSE, until=LATER))
     assert apply_levers(before, NOW) is before
-    assert paused(before.levers, NOW) == "paused by anna until 18:00 UTC: disk migration"
-    assert paused(before.levers, LATER) == ""
-    assert paused([lever(**AT_CE)], NOW) == ""
+    assert told(pausing(before.levers, NOW), NOW) == "paused by anna until 18:00 UTC: disk migration"
+    assert pausing(before.levers, LATER) is None
+    assert pausing([lever(**AT_CE)], NOW) is None
 
 
 def test_without_a_lever_that_stands_the_snapshot_is_the_same_object():

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, snapshot, task_queue, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Drains import drained
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import draining
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
@@ -23,7 +23,7 @@ def test_a_pause_stops_every_create_and_tells_who_and_why():
     assert result.creates == ()
     (stop,) = result.stops
     assert (stop.limit, stop.left) == (Limit.PAUSED, timedelta(minutes=5))
-    assert stop.detail == "creation is paused by anna until 2026-11-20 10:05 UTC: disk migration"
+    assert stop.detail == "creation is paused by anna until 10:05 UTC: disk migration"
 
 
 @pytest.mark.parametrize("kind", [LeverKind.PAUSE, LeverKind.DRAIN])
@@ -55,7 +55,7 @@ def test_a_pause_without_an_end_outlasts_one_with():
     ],
 )
 def test_a_drain_covers_what_its_fields_name(where, covered):
-    assert bool(drained([lever(**where)], key(), "belle", NOW)) == covered
+    assert (draining([lever(**where)], key(), "belle", NOW) is not None) == covered
     result = plan(lever(**where))
     assert (result.creates == ()) == covered
     if covered:
