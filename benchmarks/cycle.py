@@ -10,6 +10,7 @@ DIRAC answers at once; everything else is the director's own. Run it in the proj
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import subprocess
@@ -232,6 +233,8 @@ def main() -> int:
     with _database() as engine:
         installation = Installation(engine, options.vms, options.endpoints, options.latency)
         add("first", installation.cycle())
+        gc.collect()
+        gc.freeze()  # as the agent does
         # Rows that were written a minute ago at most are read again.
         with engine.begin() as connection:
             connection.execute(text("UPDATE VirtualMachines SET touched_at = touched_at - INTERVAL 1 HOUR"))

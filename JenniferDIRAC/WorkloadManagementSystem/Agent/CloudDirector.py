@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import signal
 import sys
 from datetime import UTC, datetime
@@ -64,4 +65,8 @@ class CloudDirector(AgentModule):
             self.director.cycle()
         except (StoreUnavailable, ConfigError) as error:
             return S_ERROR(f"Nothing was done in this cycle: {error}")
+        if not gc.get_freeze_count():
+            # Ten thousand records stay for long: were each of them looked at time and again, that would cost a second.
+            gc.collect()
+            gc.freeze()
         return S_OK()
