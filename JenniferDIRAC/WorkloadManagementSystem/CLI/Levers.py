@@ -69,7 +69,7 @@ Number = Annotated[
 def drain(
     target: Target, reason: Reason, vo: VO = "", for_: For = None, until: Until = None, as_json: Json = False
 ) -> None:
-    """Start nothing there any more, and let its VMs take no new payload: each ends when its jobs are done.
+    """Start nothing there any more: VMs without a job are ended, those at work may finish, for DrainTimeout at most.
 
     It stands until undrain, unless --for or --until end it: a site that is being repaired stays drained if the repair
     takes longer than thought.

@@ -97,7 +97,7 @@ def _running(facts: VMFacts, now: datetime) -> Iterator[str]:
 
 def _draining(facts: VMFacts, now: datetime) -> Iterator[str]:
     until = _until(facts, facts.policy.drain_timeout, facts.record.since, now)
-    yield f"It takes no new payload, and may finish what it has: {until} (DrainTimeout)."
+    yield f"It is to end, and may finish what it has: {until} (DrainTimeout)."
 
 
 def _deleting(facts: VMFacts, now: datetime) -> Iterator[str]:
@@ -140,5 +140,5 @@ def _pilot(facts: VMFacts) -> Iterator[str]:
 
 def _levers(facts: VMFacts, now: datetime) -> Iterator[str]:
     for lever in facts.levers:
-        effect = "nothing ends it before" if lever.kind is LeverKind.HOLD else "it takes no new payload"
+        effect = "nothing ends it before" if lever.kind is LeverKind.HOLD else "it is to end with what it has"
         yield sentence(f"Lever {lever.id}, {effect}: {told(lever, now)}")

@@ -450,10 +450,10 @@ STEP = Transition(
             },
             [
                 "It came there because: drained (by anna).",
-                "It takes no new payload, and may finish what it has: it has 23 h 58 min left for that, until "
+                "It is to end, and may finish what it has: it has 23 h 58 min left for that, until "
                 "2026-11-21 09:58 UTC (DrainTimeout).",
                 "Its pilot matched 1 job.",
-                "Lever 3, it takes no new payload: drained by anna until 11:00 UTC: disk migration.",
+                "Lever 3, it is to end with what it has: drained by anna until 11:00 UTC: disk migration.",
             ],
         ),
         (
