@@ -18,6 +18,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Percent,
     Positive,
     StrictModel,
+    whole_number,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
 
@@ -115,7 +116,7 @@ class DirectorConfig(StrictModel):
         alias="MaxDeletesPerCycle",
         description="per endpoint: spares the cloud's API, and limits what one wrong cycle can do",
     )
-    missed_listings: Positive = Field(
+    missed_listings: Annotated[int, whole_number(2)] = Field(
         _POLICY.missed_listings,
         alias="MissedListings",
         description="complete listings in a row without a server before it is believed gone; one may be a hiccup",

@@ -160,7 +160,7 @@ def crossings(draw):
     return {
         "vo_bounds": draw(st.dictionaries(st.sampled_from(("Belle", "t2k.org")), bounds(), max_size=1)),
         "shares": draw(st.just({}) | st.dictionaries(st.sampled_from((*VOS, "T2K.org")), weights, max_size=3)),
-        "lendable_since": draw(st.none() | past),
+        "lendable_since": draw(st.dictionaries(st.sampled_from([vo.lower() for vo in VOS]), past)),
         "probes": draw(st.sampled_from((0, 0, 0, 1, 3))),
     }
 

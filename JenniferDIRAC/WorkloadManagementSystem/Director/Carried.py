@@ -92,11 +92,14 @@ class Carried:
     def closed(self) -> dict[EndpointKey, str]:
         """The endpoints that are not to be asked for more now, and why."""
         reasons: dict[EndpointKey, str] = {}
+        full = {start.intent.vm_type for start in self.starts if self._refused_for_room(start.intent.vm_id)}
         for start in self.starts:
             answer = self.answers.get(start.intent.vm_id)
             if answer is None:
                 reasons.setdefault(start.intent.vm_type.endpoint, "its answer to a create is still awaited")
-            elif isinstance(answer, NotCreated) and not isinstance(answer.error, (*NO_ROOM, Rejected, NotSent)):
+            elif isinstance(answer, NotCreated) and not isinstance(answer.error, (*NO_ROOM, Rejected)):
+                if isinstance(answer.error, NotSent) and start.intent.vm_type in full:
+                    continue  # for want of room for this VM type; others may be asked for
                 reasons.setdefault(start.intent.vm_type.endpoint, str(answer.error))
         return reasons
 

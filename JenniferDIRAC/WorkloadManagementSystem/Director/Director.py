@@ -84,7 +84,7 @@ class Director:
         self._wards = WardKeeper(store.configs)
         self._observer = Observer(store, self._records, dirac, self._workers, log.warn, log.error)
         self._executor = Executor(
-            store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_create=self._leases.has
+            store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_act=self._leases.has
         )
         self._pilots = PilotFollower(self._records, dirac, log.warn, now)
 
@@ -135,6 +135,9 @@ class Director:
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
         )
         plan = plan_cycle(sight.snapshot, config.policy, now)
+        if abs(self._now() - now) > _longest_pause(config):
+            self._log.warn(f"What was seen at {now:%H:%M:%S} UTC is too old to act upon: nothing is done in this cycle")
+            return Plan()
         self._leases.renew()
         plan, carried = carry_out(self._executor, plan, sight, wards.configs, installation, config.policy, now, claim)
         self._pilots.follow(holding.others)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 
 def drift(record: VMRecord, offering: Offering | None) -> str:
-    """In what a VM differs from what its VM type would boot today; "" also when that is not known."""
+    """In what a VM differs from what its VM type would boot today. While that is not known no VM differs, but one that
+    drains stays as it is."""
     if offering is None or offering.choice is None:
-        return ""
+        return "what is booted today is not known" if record.state is VMState.DRAINING else ""
     image, flavor = offering.choice.image, offering.choice.flavor
     differences = []
     if record.image not in ("", image.id):

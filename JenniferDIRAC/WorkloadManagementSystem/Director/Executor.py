@@ -74,7 +74,7 @@ class Executor:
         warn: Callable[[str], None],
         now: Callable[[], datetime],
         act_patience: float = 30.0,
-        may_create: Callable[[EndpointKey], bool] = lambda endpoint: True,
+        may_act: Callable[[EndpointKey], bool] = lambda endpoint: True,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ):
         self._store = store
@@ -83,7 +83,7 @@ class Executor:
         self._warn = warn
         self._now = now
         self._punctuality = Punctuality(act_patience)
-        self._may_create = may_create
+        self._may_act = may_act
         self._new_id = new_id
         self._stubborn = StubbornServers(warn)
         self._leftovers = LeftoverSweep(store)
@@ -104,9 +104,11 @@ class Executor:
         """
         configs = {key_of(config): config for config in configured}
         self._store.move_all([self._step(move, sight.consoles) for move in plan.moves])
-        deletes = self._deleting(plan.deletes, sight.consoles)
+        # What is another director's by now is that one's to judge.
+        deletes = self._deleting([delete for delete in plan.deletes if self._may_act(delete.endpoint)], sight.consoles)
+        collects = [collect for collect in plan.collects if self._may_act(collect.endpoint)]
         deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, policy, self._now())
-        self._stubborn.tell_of(plan.collects, self._now())
+        self._stubborn.tell_of(collects, self._now())
         sweeps = self._leftovers.due(sight.snapshot.endpoints, self._now())
         carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
         try:
@@ -118,10 +120,10 @@ class Executor:
         answers: dict[str, Created | NotCreated] = {}
         for key in configs:
             mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
-            gone = [step for step in (*deletes, *plan.collects) if step.endpoint == key]
+            gone = [step for step in (*deletes, *collects) if step.endpoint == key]
             if mine or gone or key in sweeps:
                 done = partial(_hand_over, self._results, answers)
-                task = _task(mine, gone, sweeps.get(key), done, partial(self._may_create, key))
+                task = _task(mine, gone, sweeps.get(key), done, partial(self._may_act, key))
                 futures[key] = self._workers[key].start("create and delete servers", task)
         self._punctuality.wait(futures)
         answered = {**answers}  # what comes later is the next cycle's
@@ -265,13 +267,13 @@ def _task(
     deletes: list[Delete | Collect],
     sweep: Callable[[CloudEndpoint], Swept] | None,
     done: Callable[[object], None],
-    may_create: Callable[[], bool],
+    may_act: Callable[[], bool],
 ) -> Callable[[CloudEndpoint], None]:
     """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears, and then the sweep;
     each result is handed over as soon as it is there."""
 
     def act(cloud: CloudEndpoint) -> None:
-        requests = _Requests(cloud, done, may_create)
+        requests = _Requests(cloud, done, may_act)
         side_by_side(cloud.parallel_requests, requests.delete, deletes)
         side_by_side(cloud.parallel_requests, requests.create, starts)
         if sweep is not None:
@@ -289,10 +291,10 @@ class _Requests:
     well delete.
     """
 
-    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None], may_create: Callable[[], bool]):
+    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None], may_act: Callable[[], bool]):
         self._cloud = cloud
         self._done = done
-        self._may_create = may_create
+        self._may_act = may_act
         self._trouble: dict[VMTypeKey | None, str] = {}  # None: every VM type's
         self.leave_alone: Throttled | AuthenticationFailed | None = None
 
@@ -323,7 +325,7 @@ class _Requests:
         if trouble := str(self.leave_alone or "") or self._trouble.get(None) or self._trouble.get(vm_type):
             self._done(NotCreated(vm, _not_sent(trouble)))
             return
-        if not self._may_create():
+        if not self._may_act():
             self._done(NotCreated(vm, Unreachable("not sent: another director may have the endpoint by now")))
             return
         try:

@@ -29,6 +29,11 @@ class Holding:
     others: Mapping[EndpointKey, str]
 
 
+def _time_with_sleep() -> float:
+    """Seconds that also go by while the host is suspended, other than those of ``time.monotonic``."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class LeaseKeeper:
     """Safe to use from several threads. ``clock`` in seconds: this host's, for how long a lease is surely held."""
 
@@ -37,7 +42,7 @@ class LeaseKeeper:
         leases: Leases,
         warn: Callable[[str], None],
         ttl: timedelta = LEASE_TTL,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _time_with_sleep,
     ):
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._leases = leases

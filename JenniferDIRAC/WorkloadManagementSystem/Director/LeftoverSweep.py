@@ -10,7 +10,7 @@ from functools import partial
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint, CloudError, Leftover, Rejected
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, Outcome
 
 # A port too many costs little, a list of all ports costs a large project some seconds.
 RHYTHM = timedelta(minutes=30)
@@ -58,6 +58,8 @@ class LeftoverSweep:
         news: set[EndpointKey] = {key for key in listed if self._suspects.get(key)}
         for record in self._store.recent_ends(now - LOOK_BACK):
             key = record.endpoint
+            if record.outcome is Outcome.VANISHED:
+                continue  # it may come back, with its pilot at work
             if key in listed and record.server_id and record.server_id not in listed[key]:
                 gone[key].add(record.server_id)
                 if key not in self._checked or record.ended_at >= self._checked[key]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
@@ -17,8 +17,8 @@ class ListingMemory:
     """Of one endpoint, in this process: a director that starts anew takes nothing for granted.
 
     ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
-    they hold suspiciously few of the servers that the records know. ``lendable_since`` is since when there is room that
-    no other installation takes, None while it is not so.
+    they hold suspiciously few of the servers that the records know. ``lendable_since`` is by VO since when there is
+    room that no other installation takes for it; a VO is not in it while it is not so.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class ListingMemory:
         self.suspect_since: datetime | None = None
         self._missed: dict[str, int] = {}
         self._strikes: dict[str, int] = {}
-        self._others: Set[str] | None = None
-        self.lendable_since: datetime | None = None
+        self._others: Mapping[str, Set[str]] | None = None
+        self.lendable_since: dict[str, datetime] = {}
 
     def see(self, look: Observation | Exception, suspect: bool, records: Iterable[VMRecord], now: datetime) -> None:
         """Take in one look; one that failed neither counts a VM as missing nor clears it."""
@@ -59,8 +59,10 @@ class ListingMemory:
         """Complete listings in a row that held this server while no record knew it."""
         return self._strikes.get(server, 0)
 
-    def watch_others(self, others: Set[str], room: bool, now: datetime) -> None:
-        """Take in which servers (ids) of other installations a complete listing held, and whether there was room."""
-        quiet = room and self._others is not None and others <= self._others
-        self.lendable_since = (self.lendable_since or now) if quiet else None
+    def watch_others(self, others: Mapping[str, Set[str]], vos: Iterable[str], room: bool, now: datetime) -> None:
+        """Take in which servers (ids, by VO) of other installations a complete listing held, and whether there was
+        room; ``vos`` are those that have a share."""
+        known = self._others
+        quiet = [vo for vo in vos if room and known is not None and others.get(vo, set()) <= known.get(vo, set())]
+        self.lendable_since = {vo: self.lendable_since.get(vo, now) for vo in quiet}
         self._others = others

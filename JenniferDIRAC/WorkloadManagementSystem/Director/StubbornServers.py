@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Collect, Delete, Policy, VirtualMachine, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Collect, Delete, Policy, VirtualMachine
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import in_words
 
 # A cloud's people mend such a server in hours; asked in every cycle, the deletes would only fill its logs.
 ASK_EVERY = timedelta(minutes=10)
 TELL_EVERY = timedelta(hours=1)
+_FORGET_AFTER = timedelta(days=1)
 
 
 class StubbornServers:
@@ -20,6 +21,7 @@ class StubbornServers:
 
     def __init__(self, warn: Callable[[str], None]):
         self._warn = warn
+        self._since: dict[str, datetime] = {}
         self._asked: dict[str, datetime] = {}
         self._told: dict[str, datetime] = {}
 
@@ -28,10 +30,10 @@ class StubbornServers:
     ) -> list[Delete]:
         """Those deletes whose time it is."""
         doomed = {delete.vm: delete for delete in deletes}
+        since = self._since = {vm: at for vm, at in self._since.items() if vm in doomed or now - at < _FORGET_AFTER}
         for vm in vms:
             delete = doomed.get(vm.id)
-            repeated = delete is not None and delete.source in (VMState.DELETING, VMState.ENDED)
-            if not repeated or now - vm.since <= policy.delete_timeout:
+            if delete is None or now - since.setdefault(vm.id, now) <= policy.delete_timeout:
                 continue
             server = delete.server_id
             words = f"VM {vm.id}: its server {server} at {delete.endpoint} is still there more than "

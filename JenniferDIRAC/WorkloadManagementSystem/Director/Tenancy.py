@@ -64,7 +64,10 @@ def with_neighbours(
     foreign = others(servers, installation)
     own = [server.cores for server in servers if is_ours(server, installation)]
     room = has_room(endpoint.vm_types, endpoint.bounds, endpoint.cloud or CloudUse(), len(own), sum(own))
-    memory.watch_others({server.id for server in foreign}, room, now)
+    by_vo: dict[str, set[str]] = {}
+    for server in foreign:
+        by_vo.setdefault(server.identity.vo.lower(), set()).add(server.id)
+    memory.watch_others(by_vo, (vo.lower() for vo in endpoint.shares), room, now)
     return replace(endpoint, others=cores_by_vo(foreign), lendable_since=memory.lendable_since)
 
 

@@ -147,8 +147,11 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
 
 
 def _ordered(vm: VirtualMachine) -> End | None:
-    """An operator drains it, and it has no job to finish. While DIRAC does not answer, nobody knows whether it has."""
+    """An operator drains it, and it has no job to finish. While DIRAC does not answer, nobody knows whether it has; and
+    one whose pilot is at work may have got one since DIRAC was asked, so it drains for a cycle first."""
     if vm.jobs > 0 or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
+        return None
+    if vm.pilot is PilotState.RUNNING and vm.state is not VMState.DRAINING:
         return None
     return End(Outcome.KILLED, 100, vm.drain)
 

@@ -266,8 +266,9 @@ class Endpoint:
     ``max_starting_cores`` limits the cores of VMs that have not shown life yet.
 
     ``shares`` weigh the VOs (empty: all alike; a VO that is not in it uses only what is lent). ``others`` are the cores
-    in use there per VO by other installations' servers. ``lendable_since`` is since when there was room and no other
-    installation started anything, without a break; None when it is not so now.
+    in use there per VO by other installations' servers. ``lendable_since`` is per VO (in lower
+    case) since when there was room and no other installation started anything for it, without a break; a VO is not in
+    it when it is not so now.
 
     ``probes``: so many VMs per VO are kept on their way or waiting for work without known demand (vacuum mode).
     ``unknown``: our servers that no record knows. ``drain``: as of a VM type.
@@ -287,7 +288,7 @@ class Endpoint:
     domain: str = ""
     max_starting_cores: int | None = None
     others: Mapping[str, int] = field(default_factory=dict)
-    lendable_since: datetime | None = None
+    lendable_since: Mapping[str, datetime] = field(default_factory=dict)
     probes: int = 0
     unknown: tuple[UnknownServer, ...] = ()
     drain: str = ""

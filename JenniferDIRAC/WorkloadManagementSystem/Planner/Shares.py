@@ -26,9 +26,13 @@ class Shares:
         self.use = dict(own)
         for vo, cores in endpoint.others.items():
             self.use[vo.lower()] = self.use.get(vo.lower(), 0) + cores
-        foreign = [(self.ratio(vo), vo) for vo, share in self.weights.items() if share > 0 and vo not in served]
+        # Room that a VO did not take for long is lent, whatever the others take meanwhile.
+        since = endpoint.lendable_since
+        sharing = [vo for vo, share in self.weights.items() if share > 0 and vo not in served]
+        kept = {vo: _lent_in(since.get(vo), lend_after, now) for vo in sharing}
+        foreign = [(self.ratio(vo), vo) for vo, left in kept.items() if left != timedelta(0)]
         self._neediest = min(foreign, default=None)
-        self.lent_in = _lent_in(endpoint.lendable_since, lend_after, now)
+        self.lent_in = kept[self._neediest[1]] if self._neediest else None
 
     def has_share(self, vo: str) -> bool:
         return not self.weights or self.weights.get(vo, 0) > 0
@@ -46,7 +50,7 @@ class Shares:
 
     def stop(self, vo: str) -> Stop | None:
         """Whether the room here is left to a VO of another installation."""
-        if self._neediest is None or self.lent_in == timedelta(0):
+        if self._neediest is None:
             return None
         ratio, foreign = self._neediest
         if ratio >= self.ratio(vo):

@@ -132,6 +132,21 @@ def test_an_endpoint_that_fails_otherwise_is_not_asked_for_more_in_the_cycle():
     assert "connection refused" in next(unmet.detail for unmet in plan.unmet if unmet.task_queue == 1)
 
 
+def test_a_cloud_that_asks_to_slow_down_at_a_delete_is_not_asked_for_more_in_the_cycle():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    full, tired = world.clouds.values()
+    keys = keys_of(world)
+    wait_for(world, keys[1:])
+    world.cycle(60)
+    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    full.faults.next(Call.CREATE, Fault.REFUSE, times=9)
+    tired.faults.next(Call.DELETE, Fault.THROTTLE)
+    for number, key in enumerate(keys):
+        wait_for(world, [key], id=number)
+    world.cycle()
+    assert (full.calls[Call.CREATE], tired.calls[Call.CREATE]) == (1, 1)
+
+
 def test_an_endpoint_that_has_not_answered_yet_is_left_to_the_next_cycle():
     world = World("CLOUD.A.fr", "CLOUD.B.fr")
     full, slow = world.clouds.values()

@@ -192,8 +192,8 @@ def test_room_is_lendable_since_no_other_installation_started_anything():
     memory = ListingMemory()
 
     def watched(others, room=True, minutes=0):
-        memory.watch_others(others, room, START + timedelta(minutes=minutes))
-        return memory.lendable_since
+        memory.watch_others({"belle": others}, ["belle", "t2k.org"], room, START + timedelta(minutes=minutes))
+        return memory.lendable_since.get("belle")
 
     assert watched({"a"}) is None, "what was there before is not known"
     assert watched({"a"}, minutes=1) == START + timedelta(minutes=1)
@@ -202,19 +202,28 @@ def test_room_is_lendable_since_no_other_installation_started_anything():
     assert watched({"b"}, minutes=4) == START + timedelta(minutes=4)
     assert watched({"b"}, room=False, minutes=5) is None
     assert watched({"b"}, minutes=6) == START + timedelta(minutes=6)
+    assert memory.lendable_since["t2k.org"] == START + timedelta(minutes=6)
+
+
+def test_what_one_vo_of_another_installation_starts_is_no_sign_of_another():
+    memory = ListingMemory()
+    for minute in range(9):
+        others = {"belle": {f"s{n}" for n in range(minute)}}
+        memory.watch_others(others, ["belle", "t2k.org"], True, START + timedelta(minutes=minute))
+    assert memory.lendable_since == {"t2k.org": START + timedelta(minutes=1)}
 
 
 def test_after_a_long_silence_of_the_cloud_nothing_is_lendable_at_first():
     memory, look = ListingMemory(), Observation((), Limits(), {})
     for minute in range(3):
         memory.see(look, False, (), START + timedelta(minutes=minute))
-        memory.watch_others(set(), True, START + timedelta(minutes=minute))
-    assert memory.lendable_since is not None
+        memory.watch_others({}, ["belle"], True, START + timedelta(minutes=minute))
+    assert memory.lendable_since
     later = START + LONGEST_SILENCE + timedelta(minutes=5)
     memory.see(Unreachable("away"), False, (), later)
     memory.see(look, False, (), later)
-    memory.watch_others(set(), True, later)
-    assert memory.lendable_since is None
+    memory.watch_others({}, ["belle"], True, later)
+    assert not memory.lendable_since
 
 
 class Shared:

@@ -303,3 +303,23 @@ def test_a_credential_that_is_refused_at_the_leftovers_is_not_tried_again_and_ag
     before = world.cloud.calls[Call.LIST]
     pass_time(world, timedelta(minutes=3))
     assert world.cloud.calls[Call.LIST] == before + 1
+
+
+def test_what_a_vanished_server_left_behind_is_left_for_it_may_come_back():
+    world = running(vms=3)
+    gone = world.store.select()[0]
+    world.cloud.vanish(gone.server_id)
+    world.cloud.ports.append(Leftover("port", "p", gone.server_id))
+    pass_time(world, timedelta(minutes=90))
+    assert world.store.get(gone.vm_id).outcome is Outcome.VANISHED
+    assert world.cloud.calls[Call.DELETE_LEFTOVER] == 0
+
+
+def test_a_vm_that_drains_for_an_old_image_does_so_while_the_cloud_does_not_tell_what_it_has():
+    world = running()
+    reimage(world.cloud)
+    world.cycle()
+    drained = world.the_vm()
+    world.cloud.faults.next(Call.CATALOGUE, Fault.UNREACHABLE)
+    world.cycle()
+    assert drained.state is VMState.DRAINING and world.store.get(drained.vm_id).since == drained.since

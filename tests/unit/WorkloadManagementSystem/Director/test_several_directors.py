@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL, LeaseKeeper
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Plan, VMState
 
 A, B = EndpointKey("CLOUD.A.fr", "cloud.a.fr-ce"), EndpointKey("CLOUD.B.fr", "cloud.b.fr-ce")
 LONG = timedelta(hours=1)
@@ -228,3 +228,30 @@ def test_what_was_not_its_own_all_the_time_is_told_as_gained(store):
 
 def test_two_keepers_of_one_process_are_two_holders(store):
     assert Keeping(store).keeper.holder != Keeping(store).keeper.holder
+
+
+def test_a_director_that_slept_in_the_middle_of_a_cycle_acts_on_nothing_that_it_saw_before(store):
+    world = World(store=store)
+    world.wait_for_jobs(1)
+    ask = world.dirac.task_queues
+
+    def ask_and_sleep(parameters):
+        world.now += timedelta(hours=6)
+        return ask(parameters)
+
+    world.dirac.task_queues = ask_and_sleep
+    assert world.cycle() == Plan()
+    assert world.store.select() == ()
+    world.dirac.task_queues = ask
+    world.cycle()
+    assert len(world.store.select()) == 1
+
+
+def test_a_director_that_lost_its_lease_deletes_nothing(store):
+    world = World(store=store)
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.director._executor._may_act = lambda endpoint: False
+    world.cycle()
+    assert world.cloud.calls[Call.DELETE] == 0

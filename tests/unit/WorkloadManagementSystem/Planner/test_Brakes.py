@@ -64,7 +64,7 @@ def test_what_the_vms_said_is_not_braked():
 
 def test_what_an_operator_ordered_is_not_braked():
     assert len(deleted(many(5, state=VMState.DELETING, outcome=Outcome.KILLED))) == 5
-    assert len(deleted(many(5, state=VMState.RUNNING, pilot=PilotState.RUNNING, drain="adm drains GRIF"))) == 5
+    assert len(deleted(many(5, state=VMState.DRAINING, pilot=PilotState.RUNNING, drain="adm drains GRIF"))) == 5
 
 
 def test_a_vm_that_the_brake_spares_takes_nobodys_place():

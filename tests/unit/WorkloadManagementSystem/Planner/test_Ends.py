@@ -144,3 +144,11 @@ def test_a_delete_that_was_asked_for_before_the_hold_goes_on():
 def test_a_clock_set_back_ends_no_vm_with_heartbeats(state):
     late = vm(state=state, minutes=0, heartbeat_at=NOW, **BUSY)
     assert not isinstance(step(late, now=NOW - timedelta(days=30)), Delete)
+
+
+def test_a_drained_vm_whose_pilot_is_at_work_drains_for_a_cycle_before_it_is_ended():
+    fresh = vm(state=VMState.RUNNING, minutes=2, spoke=True, pilot=PilotState.RUNNING, drain="adm drains GRIF")
+    assert step(fresh).target is VMState.DRAINING
+    drained = replace(fresh, state=VMState.DRAINING)
+    assert ends_as(step(drained), Outcome.KILLED, 100)
+    assert step(replace(drained, jobs=1)) is None

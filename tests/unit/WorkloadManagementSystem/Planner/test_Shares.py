@@ -86,15 +86,22 @@ def test_room_is_left_to_a_vo_of_another_installation_that_is_below_its_share():
 def test_room_that_nobody_took_for_a_while_is_lent():
     vms = running(*["belle"] * 11)
     world = endpoint(**FOREIGN, others={"t2k.org": 4})
-    vos, result = started(replace(world, lendable_since=ago(3)), vms=vms, **OURS)
+    vos, result = started(replace(world, lendable_since={"t2k.org": ago(3)}), vms=vms, **OURS)
     assert vos == [] and result.stops[0].left == timedelta(seconds=121)
     assert "lent in 121 s unless it is taken" in result.unmet[0].detail
-    vos, _ = started(replace(world, lendable_since=ago(5.1)), vms=vms, **OURS)
+    vos, _ = started(replace(world, lendable_since={"t2k.org": ago(5.1)}), vms=vms, **OURS)
     assert len(vos) == 89
 
 
+def test_room_of_a_vo_that_wants_nothing_is_lent_while_another_foreign_one_takes_some():
+    shares = {"belle": 50, "t2k.org": 20, "hyperk.org": 30}
+    world = endpoint(shares=shares, max_vms=100, others={"hyperk.org": 20}, lendable_since={"t2k.org": ago(6)})
+    vos, _ = started(world, vms=running(*["belle"] * 11), **OURS)
+    assert len(vos) == 23, "until belle has more for its share than hyperk.org"
+
+
 def test_a_clock_that_was_set_back_lends_nothing_at_once_and_everything_in_the_end():
-    world = replace(endpoint(**FOREIGN, others={"t2k.org": 4}), lendable_since=ago(-600))
+    world = replace(endpoint(**FOREIGN, others={"t2k.org": 4}), lendable_since={"t2k.org": ago(-600)})
     vos, result = started(world, vms=running(*["belle"] * 11), **OURS)
     assert vos == [] and result.stops[0].left == POLICY.lend_after + timedelta(seconds=1)
 

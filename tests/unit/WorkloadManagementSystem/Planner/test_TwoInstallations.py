@@ -45,7 +45,7 @@ class Director:
                 cloud=CloudUse(max_cores=tenancy, used_cores=self.cores + other.cores),
                 shares=SHARES,
                 others={other.vo: other.cores},
-                lendable_since=self.lendable_since,
+                lendable_since={other.vo: self.lendable_since} if self.lendable_since else {},
             ),
             queues=[task_queue(1, 1000, self.vo)] if self.hungry else [],
             vms=self.vms,
