@@ -152,8 +152,8 @@ class VMTypeKey(_Key):
 class TaskQueue:
     """Waiting jobs of one DIRAC task queue; ``matches`` are the VM types for which the Matcher named it.
 
-    ``vo`` is that of the queue's OwnerGroup. ``processors`` are those of each job. ``fell_at`` is when the number of its
-    jobs was last seen to fall, or else the queue was first seen; None when nobody remembers.
+    ``vo`` is that of the queue's OwnerGroup. ``processors`` are those of each job. ``fell_at`` is when the number of
+    its jobs was last seen to fall, or else the queue was first seen; None when nobody remembers.
     """
 
     id: int

@@ -11,9 +11,11 @@ turnover no more.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, Need
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, SERVED, Group, Need
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     PilotState,
     Policy,
@@ -23,6 +25,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 
+_SECOND = timedelta(seconds=1)
 #: A boot is not believed to be faster.
 _LEAST_BOOT = timedelta(minutes=1)
 #: A queue that was not seen to lose a job for so many boot times is not left to turnover.
@@ -40,31 +43,83 @@ def turn_over(
 ) -> None:
     """Counts what VMs at work, which stand by VM type, will take of the jobs that no VM on its way takes.
 
-    Each take counts once, first for the task queues that the fewest kinds of VMs can take jobs of.
+    Each take counts once, first for the task queues that the fewest VM types match.
     """
-    by_vo: dict[str, list[Group]] = {}
-    for group in groups:
-        if any(need.unserved and need.queue.fell_at is not None for need in group.needs):
-            by_vo.setdefault(group.vo, []).append(group)
-    if not by_vo:
+    trusted = now - _TRUSTED_BOOTS * _longest(policy)
+    needs = [
+        need
+        for group in groups
+        for need in group.needs
+        if need.unserved and need.queue.fell_at is not None and need.queue.fell_at >= trusted
+    ]
+    if not needs:
         return
-    takes: dict[tuple[VMTypeKey, str, int], int] = {}
-    choices: dict[Group, list[tuple[tuple[VMTypeKey, str, int], timedelta]]] = {}
-    for key, of_type in vms.items():
-        vm_type = vm_types.get(key)
-        workers = _workers(of_type) if vm_type is not None else None
-        if vm_type is None or not workers:
-            continue
-        boot = _boot_time(workers, policy)
-        for (vo, cores), number in _takes(workers, vm_type, boot, now).items():
-            kind = key, vo, cores
-            takes[kind] = number
-            for group in by_vo.get(vo, ()):
-                if (key in group.matches or not vm_type.matches_known) and _fits(group, vm_type, cores):
-                    choices.setdefault(group, []).append((kind, boot))
-    needs = ((len(kinds), need.queue.id, need, kinds) for group, kinds in choices.items() for need in group.needs)
-    for *_, need, kinds in sorted(needs, key=lambda item: item[:2]):
-        _leave(need, kinds, takes, now)
+    # In the order of their names; what is used up goes, and VMs are looked at when the first queue asks for their type.
+    ordered = sorted((key for key in vms if key in vm_types), key=attrgetter("site", "ce", "queue"))
+    open_to: dict[str, dict[VMTypeKey, None]] = {need.group.vo: dict.fromkeys(ordered) for need in needs}
+    found: dict[VMTypeKey, dict[str, list[_Takes]]] = {}
+    for need in sorted(needs, key=lambda need: (len(need.group.matches), need.queue.id)):
+        group = need.group
+        mine = open_to[group.vo]
+        for key in list(mine):
+            vm_type = vm_types[key]
+            if key not in group.matches and vm_type.matches_known:
+                continue
+            of_type = found.get(key)
+            if of_type is None:
+                of_type = found[key] = _takes(vms[key], vm_type, policy, now)
+            takes = of_type.get(group.vo)
+            if not takes:
+                del mine[key]
+                continue
+            for each in takes:
+                _leave(need, each, vm_type, now)
+            of_type[group.vo] = [each for each in takes if each.left]
+            if need.left <= SERVED:
+                break
+
+
+@dataclass(slots=True)
+class _Takes:
+    """Thousandths of jobs that VMs of one type and VO, with so many cores, are going to take within their boot time."""
+
+    cores: int
+    left: int
+    boot: timedelta
+
+
+def _leave(need: Need, takes: _Takes, vm_type: VMType, now: datetime) -> None:
+    """Leave as many of its jobs to these VMs as they take."""
+    fits = _fits(need.group, vm_type, takes.cores)
+    if need.left <= SERVED or not fits or now - need.queue.fell_at > _TRUSTED_BOOTS * takes.boot:
+        return
+    taken = min(need.left, takes.left)
+    takes.left -= taken
+    need.left -= taken
+    need.turned_over += taken
+
+
+def _takes(vms: Iterable[VirtualMachine], vm_type: VMType, policy: Policy, now: datetime) -> dict[str, list[_Takes]]:
+    """By VO, in lower case. The jobs that first filled a VM say nothing of turnover."""
+    workers = _workers(vms)
+    if not workers:
+        return {}
+    boot = _boot_time(workers, policy)
+    seconds = boot // _SECOND
+    sums: dict[tuple[str, int], int] = {}
+    for vm in workers:
+        later = vm.jobs - vm_type.jobs_at_once(1, vm.cores)
+        if later > 0:
+            # One that was drained and works again came to Running late, and its jobs did not.
+            at_work = now - min(vm.since, vm.created_at + boot)
+            kind = vm.vo, vm.cores
+            sums[kind] = sums.get(kind, 0) + later * seconds * JOB // max(
+                at_work.days * 86400 + at_work.seconds, seconds
+            )
+    found: dict[str, list[_Takes]] = {}
+    for (vo, cores), number in sorted(sums.items()):
+        found.setdefault(vo.lower(), []).append(_Takes(cores, number, boot))
+    return found
 
 
 def _workers(vms: Iterable[VirtualMachine]) -> list[VirtualMachine]:
@@ -80,45 +135,15 @@ def _workers(vms: Iterable[VirtualMachine]) -> list[VirtualMachine]:
 def _boot_time(workers: Collection[VirtualMachine], policy: Policy) -> timedelta:
     """From the request to Running, the median."""
     boots = sorted([vm.since - vm.created_at for vm in workers])
-    longest = policy.launch_timeout + policy.registration_timeout
-    return max(_LEAST_BOOT, min(longest, boots[len(boots) // 2]))
+    return max(_LEAST_BOOT, min(_longest(policy), boots[len(boots) // 2]))
 
 
-def _takes(
-    workers: Iterable[VirtualMachine], vm_type: VMType, boot: timedelta, now: datetime
-) -> dict[tuple[str, int], int]:
-    """Thousandths of jobs by VO (in lower case) and cores. The jobs that first filled a VM say nothing of turnover."""
-    found: dict[tuple[str, int], int] = {}
-    expected = boot * JOB
-    for vm in workers:
-        later = vm.jobs - vm_type.jobs_at_once(1, vm.cores)
-        if later > 0:
-            # One that was drained and works again came to Running late, and its jobs did not.
-            at_work = now - min(vm.since, vm.created_at + boot)
-            kind = vm.vo.lower(), vm.cores
-            found[kind] = found.get(kind, 0) + later * expected // max(at_work, boot)
-    return found
+def _longest(policy: Policy) -> timedelta:
+    """No boot that succeeds is longer."""
+    return policy.launch_timeout + policy.registration_timeout
 
 
 def _fits(group: Group, vm_type: VMType, cores: int) -> bool:
     """Whether such a job can take the place of any other: in a VM of several jobs only the smallest can."""
     jobs = group.at_once(vm_type, cores)
     return jobs > 0 and jobs == vm_type.jobs_at_once(1, cores)
-
-
-def _leave(
-    need: Need,
-    kinds: Iterable[tuple[tuple[VMTypeKey, str, int], timedelta]],
-    takes: dict[tuple[VMTypeKey, str, int], int],
-    now: datetime,
-) -> None:
-    """Leave as many of its jobs to these VMs as they take."""
-    fell_at = need.queue.fell_at
-    if fell_at is None or not need.unserved:
-        return
-    for kind, boot in sorted(kinds):
-        if now - fell_at <= _TRUSTED_BOOTS * boot:
-            taken = min(need.left, takes[kind])
-            takes[kind] -= taken
-            need.left -= taken
-            need.turned_over += taken

@@ -145,8 +145,8 @@ def _turned_over(answer: Answer | None) -> Iterator[str]:
     if answer is not None and answer.jobs_from_running > 0:
         jobs = max(1, round(answer.jobs_from_running))
         yield (
-            f"About {jobs} of its jobs {'is' if jobs == 1 else 'are'} left to VMs at work: by their pace so far they take "
-            f"{'it' if jobs == 1 else 'as many'} before a VM that is started now has booted."
+            f"About {jobs} of its jobs {'is' if jobs == 1 else 'are'} left to VMs at work: by their pace so far they "
+            f"take {'it' if jobs == 1 else 'as many'} before a VM that is started now has booted."
         )
 
 

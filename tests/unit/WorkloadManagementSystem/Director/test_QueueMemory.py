@@ -9,11 +9,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.QueueMemory import QueueMem
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import TaskQueue, VMTypeKey
 
 
-def fell_at(memory, minute, jobs, **unanswered):
+def fell_at(memory, minute, jobs, unanswered=None):
     """Minutes after the start; None when the queue is not there. ``jobs`` None: the Matcher does not name it."""
     queues = () if jobs is None else (TaskQueue(1, "belle", jobs),)
-    key = VMTypeKey("CLOUD.A.fr", "a", "q")
-    seen = memory.see(Demand(queues, {key: why for why in unanswered.values()}), START + timedelta(minutes=minute))
+    seen = memory.see(Demand(queues, unanswered or {}), START + timedelta(minutes=minute))
     return (seen[0].fell_at - START) / timedelta(minutes=1) if seen else None
 
 
@@ -30,5 +29,5 @@ def test_a_queue_that_was_gone_is_new():
 def test_a_queue_that_the_matcher_did_not_name_for_lack_of_an_answer_is_remembered():
     memory = QueueMemory()
     fell_at(memory, 0, 5)
-    assert fell_at(memory, 1, None, problem="connection refused") is None
+    assert fell_at(memory, 1, None, {VMTypeKey("CLOUD.A.fr", "a", "q"): "connection refused"}) is None
     assert fell_at(memory, 2, 5) == 0
