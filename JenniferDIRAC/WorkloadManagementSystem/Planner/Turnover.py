@@ -25,9 +25,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 
-_SECOND = timedelta(seconds=1)
-#: A boot is not believed to be faster.
-_LEAST_BOOT = timedelta(minutes=1)
+#: A boot is not believed to be faster, in seconds.
+_LEAST_BOOT = 60
 #: A queue that was not seen to lose a job for so many boot times is not left to turnover.
 _TRUSTED_BOOTS = 2
 # While DIRAC does not answer, the pilots are what they were: else its silence would start VMs for what they take.
@@ -56,7 +55,7 @@ def turn_over(
         return
     # In the order of their names; what is used up goes, and VMs are looked at when the first queue asks for their type.
     ordered = sorted((key for key in vms if key in vm_types), key=attrgetter("site", "ce", "queue"))
-    open_to: dict[str, dict[VMTypeKey, None]] = {need.group.vo: dict.fromkeys(ordered) for need in needs}
+    open_to: dict[str, dict[VMTypeKey, None]] = {vo: dict.fromkeys(ordered) for vo in {need.group.vo for need in needs}}
     found: dict[VMTypeKey, dict[str, list[_Takes]]] = {}
     for need in sorted(needs, key=lambda need: (len(need.group.matches), need.queue.id)):
         group = need.group
@@ -100,26 +99,31 @@ def _leave(need: Need, takes: _Takes, vm_type: VMType, now: datetime) -> None:
 
 
 def _takes(vms: Iterable[VirtualMachine], vm_type: VMType, policy: Policy, now: datetime) -> dict[str, list[_Takes]]:
-    """By VO, in lower case. The jobs that first filled a VM say nothing of turnover."""
+    """By VO, in lower case, with the median of the times from request to Running as boot time. The jobs
+    that first filled a VM say nothing of turnover."""
     workers = _workers(vms)
     if not workers:
         return {}
-    boot = _boot_time(workers, policy)
-    seconds = boot // _SECOND
+    boots = [_seconds(vm.since - vm.created_at) for vm in workers]
+    boot = max(_LEAST_BOOT, min(_seconds(_longest(policy)), sorted(boots)[len(boots) // 2]))
     sums: dict[tuple[str, int], int] = {}
-    for vm in workers:
-        later = vm.jobs - vm_type.jobs_at_once(1, vm.cores)
+    first = {cores: vm_type.jobs_at_once(1, cores) for cores in {vm.cores for vm in workers}}
+    for vm, its_boot in zip(workers, boots, strict=True):
+        later = vm.jobs - first[vm.cores]
         if later > 0:
-            # One that was drained and works again came to Running late, and its jobs did not.
-            at_work = now - min(vm.since, vm.created_at + boot)
+            at_work = _seconds(now - vm.since)
+            if its_boot > boot:  # one that was drained and works again came to Running late, and its jobs did not
+                at_work += its_boot - boot
             kind = vm.vo, vm.cores
-            sums[kind] = sums.get(kind, 0) + later * seconds * JOB // max(
-                at_work.days * 86400 + at_work.seconds, seconds
-            )
+            sums[kind] = sums.get(kind, 0) + later * boot * JOB // (at_work if at_work > boot else boot)
     found: dict[str, list[_Takes]] = {}
     for (vo, cores), number in sorted(sums.items()):
-        found.setdefault(vo.lower(), []).append(_Takes(cores, number, boot))
+        found.setdefault(vo.lower(), []).append(_Takes(cores, number, timedelta(seconds=boot)))
     return found
+
+
+def _seconds(time: timedelta) -> int:
+    return time.days * 86400 + time.seconds
 
 
 def _workers(vms: Iterable[VirtualMachine]) -> list[VirtualMachine]:
@@ -130,12 +134,6 @@ def _workers(vms: Iterable[VirtualMachine]) -> list[VirtualMachine]:
         for vm in vms
         if vm.jobs > 1 and vm.state is running and vm.said is None and not vm.drain and vm.pilot in at_work
     ]
-
-
-def _boot_time(workers: Collection[VirtualMachine], policy: Policy) -> timedelta:
-    """From the request to Running, the median."""
-    boots = sorted([vm.since - vm.created_at for vm in workers])
-    return max(_LEAST_BOOT, min(_longest(policy), boots[len(boots) // 2]))
 
 
 def _longest(policy: Policy) -> timedelta:
