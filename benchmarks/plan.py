@@ -168,7 +168,7 @@ def _task_queues(keys: list[EndpointKey], jobs: int, dice: random.Random) -> tup
         processors = dice.choices((1, 2, 4, 8), (70, 5, 5, 20))[0]
         offers = {queue for queue, cores, _ in _OFFERS if cores >= processors}
         matches = frozenset(key for key in chosen if key.queue in offers)
-        queues.append(TaskQueue(number, dice.choice(_VOS), dice.randint(1, jobs), processors, matches))
+        queues.append(TaskQueue(number, dice.choice(_VOS), dice.randint(1, jobs), processors, matches, _NOW))
     return tuple(queues)
 
 

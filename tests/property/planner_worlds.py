@@ -98,7 +98,7 @@ def machines(draw, number):
         spoke=draw(st.booleans()),
         pilot=PilotState.FINISHED if finished else draw(st.sampled_from(PilotState)),
         pilot_finished_at=draw(st.none() | past) if finished else None,
-        jobs=draw(st.integers(0, 1)),
+        jobs=draw(st.sampled_from((0, 1, 1, 5, 60))),
         said=draw(
             st.none() | st.sampled_from((EndReport(200, "ok"), EndReport(300, "idle"), EndReport(600, "broken")))
         ),
@@ -179,6 +179,7 @@ def queues(draw, number, processors):
         jobs=draw(st.integers(0, 9)),
         processors=draw(processors),
         matches=draw(st.just(frozenset(KEYS)) | st.frozensets(st.sampled_from(KEYS), min_size=1)),
+        fell_at=draw(st.none() | past),
     )
 
 

@@ -26,6 +26,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.ExpiryWatch import ExpiryWa
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Awaited, Observation, Offering, observe
+from JenniferDIRAC.WorkloadManagementSystem.Director.QueueMemory import QueueMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import (
     is_ours,
     pilot_reference,
@@ -102,6 +103,7 @@ class Observer:
         self._expiries = ExpiryWatch(warn, alarm)
         self._looks = Looks(workers, list_deadline)
         self._memory: dict[EndpointKey, ListingMemory] = {}
+        self._queues = QueueMemory()
 
     def observe(
         self,
@@ -159,7 +161,7 @@ class Observer:
                 self._in_tenancy(endpoint, seen.get(endpoint.key), unknown, facts, installation, now)
                 for endpoint in endpoints
             ),
-            task_queues=demand.task_queues,
+            task_queues=self._queues.see(demand, now),
             vms=tuple(
                 # What is new of another director's VMs is for that one to note.
                 self._vm(

@@ -31,13 +31,14 @@ class Need:
     """What one task queue still wants. ``left`` are thousandths of jobs that no VM takes yet, ``coming`` the ids of the
     VMs on their way that are counted for it, ``started`` how many of a VM type this plan starts for it."""
 
-    __slots__ = ("queue", "group", "left", "coming", "taken", "started", "created", "order")
+    __slots__ = ("queue", "group", "left", "coming", "taken", "turned_over", "started", "created", "order")
 
     def __init__(self, queue: TaskQueue, group: Group, order: int):
         self.queue, self.group, self.order = queue, group, order
         self.left = queue.jobs * JOB
         self.coming: list[str] = []
         self.taken = 0  # thousandths of jobs that those that are coming take
+        self.turned_over = 0  # thousandths of jobs that VMs at work take
         self.started: dict[VMTypeKey, int] = {}
         self.created = 0
 
@@ -83,6 +84,7 @@ def each_once(task_queues: Iterable[TaskQueue]) -> tuple[TaskQueue, ...]:
             jobs=max(seen.jobs, queue.jobs),
             processors=max(seen.processors, queue.processors, 1),
             matches=seen.matches | queue.matches,
+            fell_at=min(seen.fell_at, queue.fell_at) if seen.fell_at and queue.fell_at else None,
         )
     return tuple(queue for _, queue in sorted(merged.items()) if queue.jobs > 0)
 

@@ -152,7 +152,8 @@ class VMTypeKey(_Key):
 class TaskQueue:
     """Waiting jobs of one DIRAC task queue; ``matches`` are the VM types for which the Matcher named it.
 
-    ``vo`` is that of the queue's OwnerGroup. ``processors`` are those of each job.
+    ``vo`` is that of the queue's OwnerGroup. ``processors`` are those of each job. ``fell_at`` is when the number of
+    its jobs was last seen to fall, or else the queue was first seen; None when nobody remembers.
     """
 
     id: int
@@ -160,6 +161,7 @@ class TaskQueue:
     jobs: int
     processors: int = 1
     matches: frozenset[VMTypeKey] = frozenset()
+    fell_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,7 +507,8 @@ class Answer:
 
     ``coming`` are the VMs on their way that are counted for it, ``jobs_coming`` the jobs they will take, discounted by
     measured boot success; ``started`` the VMs that this plan creates for it, by VM type, and ``jobs_started`` the jobs
-    that these will take. What is then left of ``jobs`` is unmet, but for half a job at most.
+    that these will take; ``jobs_from_running`` are those left to VMs at work, which will take them before a VM that is
+    started now has booted. What is then left of ``jobs`` is unmet, but for half a job at most.
     """
 
     task_queue: int
@@ -516,6 +519,7 @@ class Answer:
     jobs_coming: float = 0.0
     started: Mapping[VMTypeKey, int] = field(default_factory=dict)
     jobs_started: float = 0.0
+    jobs_from_running: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.NoRoom import pauses
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import probes
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Turnover import turn_over
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import disbelief, watches
 
 
@@ -67,6 +68,7 @@ def plan_cycle(
     wanted = grouped(each_once(snapshot.task_queues))
     vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
     assign(wanted, taken.supply, vm_types, health.success)
+    turn_over(wanted, groups, vm_types, policy, now)
     allocation = allocate(believed, (*wanted, *probes(snapshot, wanted, ledger)), ledger)
     ordered = [decision for _, decision in sorted(decisions.items())]
     return Plan(
@@ -90,7 +92,8 @@ def _answers(groups: Iterable[Group]) -> tuple[Answer, ...]:
             coming=tuple(need.coming),
             jobs_coming=need.taken / JOB,
             started=need.started,
-            jobs_started=(need.queue.jobs * JOB - need.taken - need.left) / JOB,
+            jobs_started=(need.queue.jobs * JOB - need.taken - need.turned_over - need.left) / JOB,
+            jobs_from_running=need.turned_over / JOB,
         )
         for group in groups
         for need in group.needs

@@ -138,7 +138,9 @@ class OurDirector:
             plan = self.director.cycle()
         finally:
             self._world.actor = ""
-        return not self.skips or _acts(plan) or self._misses_a_server()
+        # What VMs at work are expected to take is less with each moment in which they take nothing.
+        waits = any(answer.jobs_from_running for answer in plan.answers)
+        return not self.skips or waits or _acts(plan) or self._misses_a_server()
 
     def wakes_at(self) -> float | None:
         """When, at the latest, a cycle may differ though nothing changes in the world; seconds, None: never."""

@@ -62,6 +62,7 @@ class LastPlans:
                     newer,
                     coming=tuple(dict.fromkeys((*newer.coming, *one.coming))),
                     jobs_coming=max(newer.jobs_coming, one.jobs_coming),
+                    jobs_from_running=max(newer.jobs_from_running, one.jobs_from_running),
                     started=Counter(newer.started) + Counter(one.started),
                 )
         return merged

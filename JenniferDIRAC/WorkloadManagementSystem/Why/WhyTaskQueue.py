@@ -71,6 +71,7 @@ def why_task_queue(facts: QueueFacts, now: datetime) -> tuple[str, ...]:
         *_wanted(facts),
         *_paused(facts.levers, now),
         *_coming(facts, now),
+        *_turned_over(facts.answer),
         *_started(facts),
         *_stopped(facts, now),
         *_vm_types(facts.fits),
@@ -140,6 +141,15 @@ def first_word(coming: Iterable[ComingVM], now: datetime) -> str:
     return f"the first word was expected {lasting(-soonest)} ago"
 
 
+def _turned_over(answer: Answer | None) -> Iterator[str]:
+    if answer is not None and answer.jobs_from_running > 0:
+        jobs = max(1, round(answer.jobs_from_running))
+        yield (
+            f"About {jobs} of its jobs {'is' if jobs == 1 else 'are'} left to VMs at work: by their pace so far they "
+            f"take {'it' if jobs == 1 else 'as many'} before a VM that is started now has booted."
+        )
+
+
 def _started(facts: QueueFacts) -> Iterator[str]:
     if facts.answer is not None and facts.answer.started:
         started = facts.answer.started
@@ -164,7 +174,7 @@ def _stopped(facts: QueueFacts, now: datetime) -> Iterator[str]:
                 yield "The last plan does not know this task queue: it is new, or no VM type matches it."
             elif any(fit.fits for fit in facts.fits):
                 yield "The last plan does not know this task queue yet."
-        elif facts.answer is not None and not facts.coming and not facts.answer.started:
+        elif facts.answer is not None and not (facts.coming or facts.answer.started or facts.answer.jobs_from_running):
             yield "The last plan found nothing left to do for it: VMs that run already are to take its jobs."
         elif facts.answer is not None:
             yield "Nothing stops the rest: what is coming is enough for all its jobs."

@@ -73,11 +73,12 @@ def test_what_stops_a_vm_type_comes_with_what_is_left_of_it():
 
 
 def test_a_queue_that_one_director_serves_is_served_and_their_vms_add_up():
-    mine = plan(1, unmet(), answers=[Answer(7, "belle", 5, 1, ("a",), 1.0, {EL9: 1})])
-    others = plan(2, answers=[Answer(7, "belle", 6, 1, ("a", "b"), 2.0, {EL9: 1, LARGE: 2})], director="d2")
+    mine = plan(1, unmet(), answers=[Answer(7, "belle", 5, 1, ("a",), 1.0, {EL9: 1}, jobs_from_running=0.5)])
+    others = Answer(7, "belle", 6, 1, ("a", "b"), 2.0, {EL9: 1, LARGE: 2}, jobs_from_running=1.5)
+    others = plan(2, answers=[others], director="d2")
     plans = LastPlans([mine, others], NOW)
     assert plans.unmet() == {}
-    assert plans.answers() == {7: Answer(7, "belle", 5, 1, ("a", "b"), 2.0, {EL9: 2, LARGE: 2})}
+    assert plans.answers() == {7: Answer(7, "belle", 5, 1, ("a", "b"), 2.0, {EL9: 2, LARGE: 2}, jobs_from_running=1.5)}
 
 
 def test_of_several_directors_the_one_that_looks_after_the_endpoint_tells_why():

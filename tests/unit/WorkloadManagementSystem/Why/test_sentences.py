@@ -217,6 +217,15 @@ def coming(vm: str, state: VMState = VMState.BOOTING, minutes: float = 1, boot: 
             replace(QUEUE, answer=None),
             [JOBS, "The last plan does not know this task queue: it is new, or no VM type matches it."],
         ),
+        (
+            replace(QUEUE, answer=Answer(7, "belle", 5, 1, jobs_from_running=3.2)),
+            [
+                JOBS,
+                "About 3 of its jobs are left to VMs at work: by their pace so far they take as many before a VM "
+                "that is started now has booted.",
+                ENOUGH,
+            ],
+        ),
         (QUEUE, [JOBS, "The last plan found nothing left to do for it: VMs that run already are to take its jobs."]),
         (
             replace(QUEUE, levers=(PAUSE,)),
