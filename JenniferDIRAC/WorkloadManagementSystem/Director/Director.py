@@ -86,7 +86,7 @@ class Director:
         self._executor = Executor(
             store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_create=self._leases.has
         )
-        self._pilots = PilotFollower(self._records, dirac, log.warn, now)
+        self._pilots = PilotFollower(store, self._records, dirac, log.warn, now)
 
     def check_setup(self) -> None:
         """:raises RefusedToStart: with this configuration every VM would be wrong"""

@@ -343,6 +343,9 @@ class Observer:
             heartbeat_at=record.heartbeat_at,
             no_room=record.no_room or lacks_room,
             drifted=drifted,
+            pilot_entered_at=record.pilot_entered_at,
+            jobs_known=record.jobs_known,
+            running_at=record.running_at,
         )
 
     def _endpoint(
