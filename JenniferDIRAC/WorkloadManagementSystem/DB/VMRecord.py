@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Lever, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    EndpointKey,
+    Lever,
+    Outcome,
+    RecentEnd,
+    Unmet,
+    VMState,
+    VMTypeKey,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,15 @@ class VMRecord:
     @property
     def endpoint(self) -> EndpointKey:
         return self.vm_type.endpoint
+
+    @property
+    def recent_end(self) -> RecentEnd | None:
+        """Its end, if that tells of a VM type's room or health: not that of a VM which an absent cloud never made."""
+        if self.outcome is None or self.ended_at is None:
+            return None
+        if self.outcome is Outcome.FAILED_TO_START and not self.server_id and not self.no_room:
+            return None
+        return RecentEnd(self.vm_type, self.vo, self.outcome, self.ended_at, self.no_room)
 
     @property
     def jobs_known(self) -> bool:

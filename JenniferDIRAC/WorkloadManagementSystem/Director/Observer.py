@@ -40,10 +40,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
     EndReport,
     Lever,
-    Outcome,
     PilotState,
     Policy,
-    RecentEnd,
     ServerState,
     ServerView,
     Snapshot,
@@ -173,7 +171,7 @@ class Observer:
                 )
                 for record in records
             ),
-            recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
+            recent_ends=self._records.recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
@@ -277,15 +275,6 @@ class Observer:
             return self._dirac.unusable_endpoints(keys)
         except DiracUnavailable as error:
             return dict.fromkeys(keys, str(error))
-
-    def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
-        """Ends that tell of a VM type's room or health: not those of VMs which an absent cloud never made."""
-        return tuple(
-            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at, record.no_room)
-            for record in self._records.ends(since)
-            if record.outcome and record.ended_at
-            if record.no_room or record.server_id or record.outcome is not Outcome.FAILED_TO_START
-        )
 
     def _vm(
         self,

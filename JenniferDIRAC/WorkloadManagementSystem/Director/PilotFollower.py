@@ -59,14 +59,16 @@ class PilotFollower:
             if (record.server_id or record.state is VMState.PLANNED) and record.outcome is None
             if record.vm_id not in self._registered
         ]
-        recent = [one for one in self._records.ends(self._now() - _LOOK_BACK) if one.endpoint not in others]
-        gone = [record for record in recent if record.vm_id not in self._settled and not self._may_return(record)]
+        recent = self._records.ends(self._now() - _LOOK_BACK)
+        unsettled = [one for one in recent if one.vm_id not in self._settled]
+        gone = [one for one in unsettled if one.endpoint not in others and not self._may_return(one)]
         try:
             known = self._dirac.pilot_facts(record.pilot_reference for record in (*there, *gone))
         except DiracUnavailable as error:
             self._warn(f"Pilots could not be followed in this cycle: {error}")
             return
-        self._settled &= {record.vm_id for record in recent}
+        if len(self._settled) > 2 * len(recent):
+            self._settled &= {record.vm_id for record in recent}
         entered = [one for one in there if one.pilot_reference in known or self._tell(one, self._register)]
         for record in gone:
             facts = known.get(record.pilot_reference)
