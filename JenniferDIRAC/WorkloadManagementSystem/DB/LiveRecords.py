@@ -57,6 +57,10 @@ class LiveRecords:
             self._sorted = tuple(sorted(self._live.values(), key=lambda record: (record.created_at, record.vm_id)))
         return self._sorted
 
+    def forget(self) -> None:
+        """What is remembered is wrong: the next ``read`` reads everything."""
+        self._afresh_at = None
+
     def ends(self, since: datetime) -> tuple[VMRecord, ...]:
         """The VMs that ended at ``since`` or later, oldest end first, as far as the last ``read`` saw."""
         first = self._first_end(since)

@@ -27,6 +27,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
@@ -430,6 +432,24 @@ def test_the_pilot_of_an_open_intent_is_entered_because_its_server_may_be_there(
     world.cycle()
     assert world.the_vm().state is VMState.PLANNED
     assert world.the_vm().pilot_reference in world.dirac.pilots
+
+
+def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
+    database = MemoryDatabase()
+    world = World(store=MemoryStore(database))
+    database.clock = lambda: world.now
+    world.wait_for_jobs(2)
+    world.cycle(60)
+    world.cycle()
+    for record in world.store.select():
+        world.cloud.write_console(record.server_id, f"@jennifer {record.vm_id} hello\n")
+    lost, kept = sorted(database.live)
+    database.lose(lost)
+    with pytest.raises(StoreUnavailable, match=f"a record is lost.*{lost}"):
+        world.cycle()
+    world.cycle()
+    assert (list(database.live), database.live[kept].state) == ([kept], VMState.RUNNING)
+    assert len(world.cloud.list_servers()) == 2
 
 
 def test_an_account_that_cannot_be_read_does_not_keep_vms_from_being_started():
