@@ -143,7 +143,8 @@ class Chaos:
             self._pass(POLLING)
             if time.monotonic() - told > _TELL_EVERY:
                 told = time.monotonic()
-                tell(f"{sent} creates, day {self.world.seconds / DAY:.1f}, wrong: {dict(self.findings.wrong)}")
+                wrong = self.findings.wrong and f"WRONG {dict(self.findings.wrong)}: {self.findings.examples}"
+                tell(f"{sent} creates, day {self.world.seconds / DAY:.1f}, {wrong or 'all holds'}")
         self._drain()
         self._judge()
         found = self.findings
@@ -247,8 +248,10 @@ class Chaos:
             for guest in cloud.guests.values():
                 if guest.installation == director.database.installation:
                     settings = guest.settings
-                    vm_type = VMTypeKey(key.site, key.ce, settings.queue)
-                    there[settings.vm] = vm_type, settings.vo, settings.cores
+                    # Whose record is lost is the endpoint's: nobody knows of what type it is.
+                    is_known = settings.vm in director.database.history
+                    queue, vo = (settings.queue, settings.vo) if is_known else ("", "")
+                    there[settings.vm] = VMTypeKey(key.site, key.ce, queue), vo, settings.cores
         for name, covers, max_vms, max_cores in self._limits:
             cores = [cores for vm_type, vo, cores in there.values() if covers(vm_type, vo)]
             if (max_vms is not None and len(cores) > max_vms) or (max_cores is not None and sum(cores) > max_cores):

@@ -443,6 +443,7 @@ def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
     world.cycle()
     for record in world.store.select():
         world.cloud.write_console(record.server_id, f"@jennifer {record.vm_id} hello\n")
+    world.wait_for_jobs(0)
     lost, kept = sorted(database.live)
     database.lose(lost)
     with pytest.raises(StoreUnavailable, match=f"a record is lost.*{lost}"):
