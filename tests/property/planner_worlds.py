@@ -111,6 +111,9 @@ def machines(draw, number):
         drain=draw(st.sampled_from(("", "", "", "adm drains it"))),
         held=draw(st.sampled_from(("", "", "", "adm holds it"))),
         drifted=draw(st.sampled_from(("", "", "image i1, now i2"))),
+        pilot_entered_at=draw(st.sampled_from((created, created, NOW, None))),
+        jobs_known=draw(st.sampled_from((True, True, False))),
+        running_at=draw(st.none() | past) if state in (VMState.RUNNING, VMState.DRAINING) else None,
     )
 
 

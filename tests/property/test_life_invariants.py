@@ -49,6 +49,8 @@ def crowds(draw):
             since=created,
             server_id=f"s{n}",
             spoke=True,
+            pilot_entered_at=created,
+            jobs_known=True,
             pilot=draw(st.sampled_from((PilotState.RUNNING, PilotState.WAITING, PilotState.NOT_ASKED))),
             jobs=draw(st.integers(0, 1)),
             heartbeat_at=draw(st.none() | past),

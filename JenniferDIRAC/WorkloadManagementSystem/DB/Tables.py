@@ -143,6 +143,7 @@ class VM(Base):
     jobs: Mapped[int] = mapped_column(default=0)
     said_code: Mapped[int | None]
     said_reason: Mapped[str] = mapped_column(_Reason, default="")
+    pilot_entered_at: Mapped[datetime | None]
     first_word_at: Mapped[datetime | None]
     running_at: Mapped[datetime | None]
     matched_at: Mapped[datetime | None]

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Lever, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    EndpointKey,
+    Lever,
+    Outcome,
+    RecentEnd,
+    Unmet,
+    VMState,
+    VMTypeKey,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class VMRecord:
     ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the last
     joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
     ``no_room``: the cloud had no room for it. ``heartbeat_at`` is its last heartbeat.
+    ``pilot_entered_at`` is since when DIRAC knows its pilot.
     """
 
     vm_id: str
@@ -60,6 +69,7 @@ class VMRecord:
     jobs: int = 0
     said_code: int | None = None
     said_reason: str = ""
+    pilot_entered_at: datetime | None = None
     first_word_at: datetime | None = None
     running_at: datetime | None = None
     matched_at: datetime | None = None
@@ -71,6 +81,23 @@ class VMRecord:
     @property
     def endpoint(self) -> EndpointKey:
         return self.vm_type.endpoint
+
+    @property
+    def recent_end(self) -> RecentEnd | None:
+        """Its end, if that tells of a VM type's room or health: not that of a VM which an absent cloud never made."""
+        if self.outcome is None or self.ended_at is None:
+            return None
+        if self.outcome is Outcome.FAILED_TO_START and not self.server_id and not self.no_room:
+            return None
+        return RecentEnd(self.vm_type, self.vo, self.outcome, self.ended_at, self.no_room)
+
+    @property
+    def jobs_known(self) -> bool:
+        """Whether DIRAC knew its pilot before it spoke: else a match may not have been noted."""
+        if self.pilot_entered_at is None:
+            return False
+        # Within a cycle the word is seen first, and may be old.
+        return self.first_word_at is None or self.pilot_entered_at < self.first_word_at
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class Facts(TypedDict, total=False):
     jobs: int
     said_code: int
     said_reason: str
+    pilot_entered_at: datetime
     first_word_at: datetime
     running_at: datetime
     matched_at: datetime

@@ -17,7 +17,11 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.Resources.Cloud.EndpointFactory import make_endpoint
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
-from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
+    StoreUnavailable,
+    UnknownVM,
+    VirtualMachineStore,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
@@ -86,7 +90,7 @@ class Director:
         self._executor = Executor(
             store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_act=self._leases.has
         )
-        self._pilots = PilotFollower(self._records, dirac, log.warn, now)
+        self._pilots = PilotFollower(store, self._records, dirac, log.warn, now)
 
     def check_setup(self) -> None:
         """:raises RefusedToStart: with this configuration every VM would be wrong"""
@@ -105,7 +109,13 @@ class Director:
         :raises StoreUnavailable: nothing can be decided or recorded
         :raises ConfigError: the director's own options are wrong
         """
-        config = self._read_config()
+        try:
+            return self._cycle(self._read_config())
+        except UnknownVM as error:
+            self._records.forget()
+            raise StoreUnavailable(f"a record is lost, and all are read anew in the next cycle: {error}") from error
+
+    def _cycle(self, config: DirectorConfig) -> Plan:
         installation = self._store.installation()
         sites = self._read_sites()
         self._tell_problems(sites)

@@ -41,10 +41,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
     EndReport,
     Lever,
-    Outcome,
     PilotState,
     Policy,
-    RecentEnd,
     ServerState,
     ServerView,
     Snapshot,
@@ -175,7 +173,7 @@ class Observer:
                 )
                 for record in records
             ),
-            recent_ends=self._recent_ends(now - policy.backoff - _HEALTH_WINDOW),
+            recent_ends=self._records.recent_ends(now - policy.backoff - _HEALTH_WINDOW),
             vos=vos,
             refused_vos=refused_vos,
             watching_since=watching_since,
@@ -280,15 +278,6 @@ class Observer:
         except DiracUnavailable as error:
             return dict.fromkeys(keys, str(error))
 
-    def _recent_ends(self, since: datetime) -> tuple[RecentEnd, ...]:
-        """Ends that tell of a VM type's room or health: not those of VMs which an absent cloud never made."""
-        return tuple(
-            RecentEnd(record.vm_type, record.vo, record.outcome, record.ended_at, record.no_room)
-            for record in self._records.ends(since)
-            if record.outcome and record.ended_at
-            if record.no_room or record.server_id or record.outcome is not Outcome.FAILED_TO_START
-        )
-
     def _vm(
         self,
         record: VMRecord,
@@ -345,6 +334,9 @@ class Observer:
             heartbeat_at=record.heartbeat_at,
             no_room=record.no_room or lacks_room,
             drifted=drifted,
+            pilot_entered_at=record.pilot_entered_at,
+            jobs_known=record.jobs_known,
+            running_at=record.running_at,
         )
 
     def _endpoint(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from DIRAC.WorkloadManagementSystem.Client import PilotStatus
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, PilotState, VMState
@@ -27,12 +28,14 @@ class PilotFollower:
 
     def __init__(
         self,
+        store: VirtualMachineStore,
         records: LiveRecords,
         dirac: DiracServices,
         warn: Callable[[str], None],
         now: Callable[[], datetime],
         vanished_grace: timedelta = VANISHED_GRACE,
     ):
+        self._store = store
         self._records = records
         self._dirac = dirac
         self._warn = warn
@@ -45,7 +48,7 @@ class PilotFollower:
         """Register the pilots of VMs that have a server and no pilot yet; end those whose VM has ended.
 
         :param others: endpoints of another director, which follows the pilots there
-        :raises StoreUnavailable: it is not known which VMs there are
+        :raises StoreUnavailable: it is not known which VMs there are, or not recorded whose pilots were entered
         """
         live = [record for record in self._records.read() if record.endpoint not in others]
         self._registered &= {record.vm_id for record in live}
@@ -56,21 +59,24 @@ class PilotFollower:
             if (record.server_id or record.state is VMState.PLANNED) and record.outcome is None
             if record.vm_id not in self._registered
         ]
-        recent = [one for one in self._records.ends(self._now() - _LOOK_BACK) if one.endpoint not in others]
-        gone = [record for record in recent if record.vm_id not in self._settled and not self._may_return(record)]
+        recent = self._records.ends(self._now() - _LOOK_BACK)
+        unsettled = [one for one in recent if one.vm_id not in self._settled]
+        gone = [one for one in unsettled if one.endpoint not in others and not self._may_return(one)]
         try:
             known = self._dirac.pilot_facts(record.pilot_reference for record in (*there, *gone))
         except DiracUnavailable as error:
             self._warn(f"Pilots could not be followed in this cycle: {error}")
             return
-        self._settled &= {record.vm_id for record in recent}
-        for record in there:
-            if record.pilot_reference in known or self._tell(record, self._register):
-                self._registered.add(record.vm_id)
+        if len(self._settled) > 2 * len(recent):
+            self._settled &= {record.vm_id for record in recent}
+        entered = [one for one in there if one.pilot_reference in known or self._tell(one, self._register)]
         for record in gone:
             facts = known.get(record.pilot_reference)
             if _is_settled(facts) or self._tell(record, self._end):
                 self._settled.add(record.vm_id)
+        now = self._now()
+        self._store.note_all({one.vm_id: Facts(pilot_entered_at=now) for one in entered if not one.pilot_entered_at})
+        self._registered |= {record.vm_id for record in entered}
 
     def _may_return(self, record: VMRecord) -> bool:
         return record.outcome is Outcome.VANISHED and self._now() - record.ended_at < self._vanished_grace

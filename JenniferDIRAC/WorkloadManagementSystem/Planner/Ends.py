@@ -7,7 +7,7 @@ came to nothing, 700 all else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Outcome,
@@ -147,9 +147,9 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
 
 
 def _ordered(vm: VirtualMachine) -> End | None:
-    """An operator drains it, and it has no job to finish. While DIRAC does not answer, nobody knows whether it has; and
-    one whose pilot is at work may have got one since DIRAC was asked, so it drains for a cycle first."""
-    if vm.jobs > 0 or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
+    """An operator drains it, and it has no job to finish. Nobody knows that while DIRAC does not answer, or if it came to
+    know the pilot late; and one whose pilot is at work may have got a job since, so it drains for a cycle first."""
+    if vm.jobs > 0 or not vm.jobs_known or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
         return None
     if vm.pilot is PilotState.RUNNING and vm.state is not VMState.DRAINING:
         return None
@@ -169,7 +169,7 @@ def _unlaunched(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | N
 
 def _silent(vm: VirtualMachine, watch: Watch) -> End | None:
     timeout = watch.policy.registration_timeout
-    if vm.pilot is PilotState.NOT_ASKED or not watch.longer(vm.since, timeout):
+    if vm.pilot is PilotState.NOT_ASKED or not _heard_nothing(vm, timeout, watch):
         return None
     return End(
         Outcome.NEVER_REPORTED, 500, f"Neither the VM nor its pilot reported within {in_words(timeout)} of the boot."
@@ -180,11 +180,17 @@ def _without_pilot(vm: VirtualMachine, watch: Watch) -> End | None:
     """It runs, and DIRAC, which was asked, never saw its pilot at work."""
     timeout = watch.policy.registration_timeout
     never_ran = vm.pilot in (PilotState.UNKNOWN, PilotState.WAITING) and vm.said is None
-    if not never_ran or not watch.longer(vm.since, timeout):
+    if not never_ran or not _heard_nothing(vm, timeout, watch):
         return None
     return End(
         Outcome.NEVER_REPORTED, 500, f"It said hello, but its pilot did not report within {in_words(timeout)} of that."
     )
+
+
+def _heard_nothing(vm: VirtualMachine, timeout: timedelta, watch: Watch) -> bool:
+    """Its pilot's silence: it counts only from when DIRAC knows the pilot, because it hears of no other."""
+    entered = vm.pilot_entered_at
+    return entered is not None and watch.longer(max(vm.since, entered), timeout)
 
 
 def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) -> End | None:
@@ -198,8 +204,8 @@ def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) ->
 
 def _idle(vm: VirtualMachine, watch: Watch) -> End | None:
     timeout = watch.policy.idle_timeout
-    idle = vm.pilot is PilotState.RUNNING and vm.said is None
-    if not idle or not watch.longer(vm.since, timeout):
+    idle = vm.pilot is PilotState.RUNNING and vm.said is None and vm.jobs_known
+    if not idle or not _heard_nothing(vm, timeout, watch):
         return None
     return End(Outcome.NO_WORK, 300, f"Its pilot was at work for {in_words(timeout)} and got no job.")
 

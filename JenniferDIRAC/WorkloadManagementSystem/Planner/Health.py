@@ -89,7 +89,8 @@ def _fault(scope: Scope, ends: list[RecentEnd]) -> RecentEnd | None:
 def _disproves(vm: VirtualMachine, end: RecentEnd) -> bool:
     """It has a job; and where it is a matter of booting, it began to run after that end."""
     has_job = vm.state is VMState.RUNNING and vm.jobs > 0
-    return has_job and (end.outcome is Outcome.NO_WORK or vm.since > end.at)
+    ran_later = vm.running_at is not None and vm.running_at > end.at
+    return has_job and (end.outcome is Outcome.NO_WORK or ran_later)
 
 
 def backoff_left(end: RecentEnd, policy: Policy, now: datetime) -> float:

@@ -145,6 +145,8 @@ def after(vm: VirtualMachine, decision: Move | Delete | None, now: datetime) -> 
     match decision:
         case Move():
             moved = replace(vm, state=decision.target, since=now, server_id=decision.server_id or vm.server_id)
+            if decision.target is VMState.RUNNING:
+                moved = replace(moved, running_at=vm.running_at or now)
             if decision.outcome is None:
                 return moved
             return replace(moved, outcome=decision.outcome, outcome_reason=decision.reason, outcome_code=decision.code)

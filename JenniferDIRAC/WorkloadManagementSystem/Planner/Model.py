@@ -316,6 +316,9 @@ class VirtualMachine:
     ``heartbeat_at`` is its last heartbeat, None while none ever came. ``no_room``: the cloud had no room for it.
     ``drain`` is "" or why it is to take no new payload, ``held`` "" or why nothing may end it (operators' levers).
     ``drifted`` is "" or in what it differs from what its VM type would boot today.
+    ``pilot_entered_at`` is since when DIRAC knows its pilot, None while it does not: until then its silence says
+    nothing. ``jobs_known`` is false when the pilot may have matched a job before that, which nobody could note.
+    ``running_at`` is when it began to run.
     """
 
     id: str
@@ -342,6 +345,9 @@ class VirtualMachine:
     drain: str = ""
     held: str = ""
     drifted: str = ""
+    pilot_entered_at: datetime | None = None
+    jobs_known: bool = False
+    running_at: datetime | None = None
 
     @property
     def endpoint(self) -> EndpointKey:

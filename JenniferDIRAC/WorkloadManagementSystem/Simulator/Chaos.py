@@ -1,8 +1,10 @@
 """The director under every fault at once: random work, clouds that fail and lie, a database and DIRAC services that go
-away, a director that is killed at any point, and a second installation on the same clouds.
+away, records that are lost, operators with levers, a director that is killed at any point, and a second installation
+on the same clouds.
 
-After so many creates the faults stop, and everything must drain: nothing leaked, nothing wrongly deleted, and no hard
-limit exceeded at any time. ``python -m JenniferDIRAC.WorkloadManagementSystem.Simulator.Chaos --help``
+After so many creates the faults stop, and everything must drain: no server or port leaked, nothing wrongly deleted, and
+no hard limit exceeded and no lever ignored at any time.
+``python -m JenniferDIRAC.WorkloadManagementSystem.Simulator.Chaos --help``
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from random import Random
 
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LOOK_BACK
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import Guest
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.Operators import Operators
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.OurDirector import Crash, OurDirector
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Scenario import Scenario, parse
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Workload import Submission, lognormal
@@ -31,7 +35,7 @@ THEIR_VO = "gridpp"
 POLLING = 120
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 STORE_TROUBLE, CRASH = 0.0005, 0.0005  # per operation and moment
-AWAY, PAUSE = 0.01, 0.0005  # per cycle
+AWAY, PAUSE, LOSS = 0.01, 0.0005, 0.002  # per cycle
 _LONGEST_DRAIN = 10 * DAY
 _TELL_EVERY = 10.0  # seconds of real time
 
@@ -111,6 +115,11 @@ class Chaos:
         self.findings = Findings(seed)
         self.world = World(scenario(seed, rate), submissions(Random(f"{seed}/work")))
         self.directors = OurDirector(self.world, "ours", VOS), OurDirector(self.world, "theirs", (THEIR_VO,))
+        self._operators = {
+            director.name: Operators(director, Random(f"{seed}/operators of {director.name}"), lambda: self.world.now)
+            for director in self.directors
+        }
+        self._to_sweep: frozenset[str] = frozenset()
         self._trouble = True
         for director in self.directors:
             director.database.disturb = self._disturb
@@ -134,7 +143,8 @@ class Chaos:
             self._pass(POLLING)
             if time.monotonic() - told > _TELL_EVERY:
                 told = time.monotonic()
-                tell(f"{sent} creates, day {self.world.seconds / DAY:.1f}, wrong: {dict(self.findings.wrong)}")
+                wrong = self.findings.wrong and f"WRONG {dict(self.findings.wrong)}: {self.findings.examples}"
+                tell(f"{sent} creates, day {self.world.seconds / DAY:.1f}, {wrong or 'all holds'}")
         self._drain()
         self._judge()
         found = self.findings
@@ -156,6 +166,7 @@ class Chaos:
     def _cycles(self) -> None:
         for director in self.directors:
             if self._trouble:
+                self._meddle(director)
                 director.database.away = self.random.random() < AWAY
                 director.dirac.away = {
                     service for service in ("Matcher", "PilotManager") if self.random.random() < AWAY
@@ -168,6 +179,13 @@ class Chaos:
                 self.findings.happened["directors killed"] += 1
                 director.restart()
             self._check_limits(director)
+
+    def _meddle(self, director: OurDirector) -> None:
+        """Between two cycles."""
+        self.findings.happened["levers pulled"] += self._operators[director.name].act()
+        if director.database.live and self.random.random() < LOSS:
+            self.findings.happened["records lost"] += 1
+            director.database.lose(self.random.choice(list(director.database.live)))
 
     def _disturb(self) -> None:
         """Before and after each operation of a store."""
@@ -186,6 +204,7 @@ class Chaos:
             self.findings.blame("a server of nobody", guest.settings.vm)
         else:
             self._check_limits(director)
+            self._check_levers(director, guest)
         if self._trouble and self.random.random() < CRASH * 10:
             raise Crash  # between the create and the record of it
 
@@ -193,7 +212,13 @@ class Chaos:
         owner = self._of[guest.installation]
         if owner.name != actor:
             self.findings.blame("a server of another installation was deleted", f"by {actor}: {guest.settings.vm}")
-        if guest.at_work:
+        settings = guest.settings
+        operators = self._operators[owner.name]
+        vm_type = VMTypeKey(settings.site, settings.ce, settings.queue)
+        if wrong := operators.wrong_to_delete(settings.vm):
+            self.findings.blame(wrong, settings.vm)
+        # One that is drained by order and has no job to finish may go.
+        if guest.running or (guest.at_work and not operators.drains(vm_type, settings.vo, settings.vm)):
             history = "; ".join(
                 f"{step.at:%d %H:%M} {step.target.value} ({step.reason})"
                 for step in owner.store.history(guest.settings.vm)
@@ -223,8 +248,10 @@ class Chaos:
             for guest in cloud.guests.values():
                 if guest.installation == director.database.installation:
                     settings = guest.settings
-                    vm_type = VMTypeKey(key.site, key.ce, settings.queue)
-                    there[settings.vm] = vm_type, settings.vo, settings.cores
+                    # Whose record is lost is the endpoint's: nobody knows of what type it is.
+                    is_known = settings.vm in director.database.history
+                    queue, vo = (settings.queue, settings.vo) if is_known else ("", "")
+                    there[settings.vm] = VMTypeKey(key.site, key.ce, queue), vo, settings.cores
         for name, covers, max_vms, max_cores in self._limits:
             cores = [cores for vm_type, vo, cores in there.values() if covers(vm_type, vo)]
             if (max_vms is not None and len(cores) > max_vms) or (max_cores is not None and sum(cores) > max_cores):
@@ -233,6 +260,13 @@ class Chaos:
                     f"{director.name} day {self.world.seconds / DAY:.3f} {name}: {len(cores)} VMs, {sum(cores)} cores",
                 )
 
+    def _check_levers(self, director: OurDirector, guest: Guest) -> None:
+        settings = guest.settings
+        vm_type = VMTypeKey(settings.site, settings.ce, settings.queue)
+        there = sum(record.endpoint == vm_type.endpoint for record in director.database.live.values())
+        for wrong in self._operators[director.name].wrong_to_make(vm_type, settings.vo, there):
+            self.findings.blame(wrong, f"{settings.vm} at {vm_type}, {there} there")
+
     def _drain(self) -> None:
         """No more faults and no more work: all comes to its end."""
         self._trouble = False
@@ -240,6 +274,9 @@ class Chaos:
         self.world.stop_work()
         for director in self.directors:
             director.database.away, director.dirac.away = False, set()
+            self._operators[director.name].release_all()
+            director.restart()  # what a cloud refused once is asked for again
+        self._to_sweep = frozenset(self._servers_to_sweep())
         until = self.world.seconds + _LONGEST_DRAIN
         while self.world.seconds < until and not self._is_empty():
             self._cycles()
@@ -247,7 +284,17 @@ class Chaos:
 
     def _is_empty(self) -> bool:
         guests = any(cloud.guests for cloud in self.world.clouds.values())
-        return not guests and not any(director.database.live for director in self.directors)
+        return not guests and not any(director.database.live for director in self.directors) and not self._ports()
+
+    def _servers_to_sweep(self) -> Iterator[str]:
+        """Those whose ports are to be gone in the end; what was refused for long is left to the cloud's admins."""
+        for director in self.directors:
+            yield from (record.server_id for record in director.store.live())
+            yield from (record.server_id for record in director.store.recent_ends(self.world.now - LOOK_BACK / 2))
+
+    def _ports(self) -> list[str]:
+        ports = (port for cloud in self.world.clouds.values() for port in cloud.ports)
+        return [port.id for port in ports if port.server_id in self._to_sweep]
 
     def _judge(self) -> None:
         for key, cloud in self.world.clouds.items():
@@ -255,6 +302,8 @@ class Chaos:
                 self.findings.blame("a server leaked", f"{key}: {guest.settings.vm} of {guest.installation[:8]}")
             if not any(server.identity is None for server in cloud.list_servers()):
                 self.findings.blame("a foreign server was deleted", str(key))
+        for port in self._ports():
+            self.findings.blame("a port leaked", port)
         for director in self.directors:
             for record in director.database.live.values():
                 self.findings.blame("a record that never ends", f"{record.vm_id} {record.state.value}")

@@ -82,6 +82,12 @@ class MemoryDatabase:
             for of_vm in (self.history, self.consoles, self.touched):
                 of_vm.pop(forgotten.vm_id, None)
 
+    def lose(self, vm: str) -> None:
+        """Its record is gone, as when an older copy of the database is put back."""
+        self.references.pop(self.live.pop(vm).pilot_reference)
+        for of_vm in (self.history, self.consoles, self.touched):
+            of_vm.pop(vm, None)
+
     def hold_on(self, claim: Claim | None, endpoints: Collection[EndpointKey]) -> None:
         """:raises Overtaken: the claim holds no longer"""
         if claim is not None:

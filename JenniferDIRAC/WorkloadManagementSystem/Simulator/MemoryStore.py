@@ -116,6 +116,10 @@ class MemoryStore(VirtualMachineStore):
         with self._db.answering() as db:
             return tuple(db.over[vm] for vm in vm_ids if vm in db.over)
 
+    def known(self, vm_ids: Collection[str]) -> frozenset[str]:
+        with self._db.answering() as db:
+            return frozenset(vm for vm in vm_ids if vm in db.live or vm in db.over)
+
     def select(
         self,
         *,

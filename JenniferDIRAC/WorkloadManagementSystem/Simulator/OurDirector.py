@@ -175,16 +175,18 @@ def _acts(plan: Plan) -> bool:
 def _deadlines(record: VMRecord, policy: Policy) -> tuple[datetime, ...]:
     """When a time-out of this VM may end."""
     since, created = record.since, record.created_at
+    silent_since = max(since, record.pilot_entered_at or since)
     if record.state in STARTING:
-        timeouts = (policy.settle_timeout, policy.launch_timeout, policy.registration_timeout)
-        return (*(since + timeout for timeout in timeouts), created + policy.slow_start)
+        timeouts = (policy.settle_timeout, policy.launch_timeout)
+        silent = silent_since + policy.registration_timeout
+        return (*(since + timeout for timeout in timeouts), silent, created + policy.slow_start)
     if record.state is VMState.DELETING:
         return (since + policy.delete_timeout,)
     found = [created + policy.max_lifetime, created + policy.max_lifetime - policy.drain_timeout]
     if record.pilot_finished_at:
         found.append(record.pilot_finished_at + policy.poweroff_timeout)
     if not record.jobs:
-        found += [since + policy.registration_timeout, since + policy.idle_timeout]
+        found += [silent_since + policy.registration_timeout, silent_since + policy.idle_timeout]
     if record.state is VMState.DRAINING:
         found.append(since + policy.drain_timeout)
     return tuple(found)

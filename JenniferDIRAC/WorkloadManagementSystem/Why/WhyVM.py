@@ -55,6 +55,14 @@ def _until(facts: VMFacts, timeout: timedelta, start: datetime, now: datetime) -
     return f"it has {lasting(left)} left for that, until {moment(start + timeout, now)}"
 
 
+def _until_heard(facts: VMFacts, timeout: timedelta, now: datetime) -> str:
+    """As ``_until``, of a pilot that is silent."""
+    entered = facts.record.pilot_entered_at
+    if entered is None:
+        return "its time begins when DIRAC knows its pilot"
+    return _until(facts, timeout, max(facts.record.since, entered), now)
+
+
 def _planned(facts: VMFacts, now: datetime) -> Iterator[str]:
     until = _until(facts, facts.policy.settle_timeout, facts.record.since, now)
     yield f"The cloud's answer, or a server of its name in two listings, is awaited: {until} (SettleTimeout)."
@@ -66,7 +74,7 @@ def _requested(facts: VMFacts, now: datetime) -> Iterator[str]:
 
 
 def _booting(facts: VMFacts, now: datetime) -> Iterator[str]:
-    until = _until(facts, facts.policy.registration_timeout, facts.record.since, now)
+    until = _until_heard(facts, facts.policy.registration_timeout, now)
     yield f"Its first word is awaited: {until} (RegistrationTimeout)."
     if facts.boot is not None:
         left = facts.record.created_at + facts.boot - now
@@ -82,12 +90,13 @@ def _running(facts: VMFacts, now: datetime) -> Iterator[str]:
         until = _until(facts, policy.poweroff_timeout, record.pilot_finished_at, now)
         yield f"Its pilot has ended, and it is to switch itself off: {until} (PoweroffTimeout)."
     elif record.jobs == 0:
-        start = record.running_at or record.since
-        if facts.pilot is PilotState.RUNNING:
-            until = _until(facts, policy.idle_timeout, start, now)
+        if facts.pilot is PilotState.RUNNING and not record.jobs_known:
+            yield "Its pilot is at work; DIRAC came to know it late, so it may have a job that was not counted."
+        elif facts.pilot is PilotState.RUNNING:
+            until = _until_heard(facts, policy.idle_timeout, now)
             yield f"Its pilot is at work and has got no job yet: {until} (IdleTimeout)."
         elif facts.pilot is not None:
-            until = _until(facts, policy.registration_timeout, start, now)
+            until = _until_heard(facts, policy.registration_timeout, now)
             yield f"It spoke, and its pilot is to report: {until} (RegistrationTimeout)."
     if record.heartbeat_at is not None:
         age = lasting(now - record.heartbeat_at)

@@ -161,6 +161,21 @@ class SharingBehaviour:
         records.read()
         for since in (NOW - MINUTE, NOW, NOW + 2 * MINUTE, NOW - 3 * MINUTE):
             assert records.ends(since) == ours.recent_ends(since)
+            told = [(end.at, end.outcome) for end in records.recent_ends(since)]
+            assert told == [(record.ended_at, record.outcome) for record in ours.recent_ends(since)]
+
+    def test_an_end_in_memory_that_is_written_again_is_there_once_and_as_it_is_now(self, new_store):
+        ours, other = new_store(), new_store()
+        records = LiveRecords(ours)
+        records.read()
+        records.ends(NOW - MINUTE)
+        vms = [brought_to(other, VMState.ENDED, at=NOW) for _ in range(3)]
+        records.read()
+        other.note(vms[1], no_room=True)
+        records.read()
+        assert {record.vm_id: record.no_room for record in records.ends(NOW)} == {vm: vm == vms[1] for vm in vms}
+        assert [end.no_room for end in records.recent_ends(NOW)].count(True) == 1
+        assert len(records.recent_ends(NOW)) == len(vms)
 
     def test_what_the_news_missed_is_seen_when_all_is_read_afresh(self, store):
         forgetful = LiveRecords(store, overlap=timedelta(days=-1))  # looks only at what was written since tomorrow

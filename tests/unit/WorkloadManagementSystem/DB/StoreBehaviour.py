@@ -203,6 +203,13 @@ class StoreBehaviour:
         store.move(vm, VMState.DRAINING, VMState.RUNNING, NOW + 2 * MINUTE, "needed after all")
         assert store.get(vm).running_at == NOW
 
+    def test_a_pilot_is_entered_once(self, store):
+        vm = planned(store)
+        assert store.get(vm).pilot_entered_at is None
+        for later in range(2):
+            store.note(vm, pilot_entered_at=NOW + later * MINUTE)
+        assert store.get(vm).pilot_entered_at == NOW
+
     def test_of_many_steps_at_once_each_succeeds_or_not_on_its_own(self, store):
         vms = [planned(store) for _ in range(2 * BATCH + 1)]
         late = vms[BATCH]

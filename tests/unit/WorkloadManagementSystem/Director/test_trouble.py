@@ -15,6 +15,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 )
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
@@ -26,6 +27,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
+from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_recorded():
@@ -369,6 +372,85 @@ def test_a_pilot_whose_end_could_not_be_told_is_ended_later():
     world.dirac.away.clear()
     world.cycle()
     assert world.dirac.ends[world.the_vm().pilot_reference][0] == "Deleted"
+
+
+def at_work_while_dirac_knows_no_pilots(says_hello: bool) -> World:
+    """A VM that was made and began to work while PilotManager was away, which it is for forty minutes."""
+    world = World()
+    world.dirac.away.add("PilotManager")
+    world.wait_for_jobs(1)
+    world.cycle(60)
+    world.wait_for_jobs(0)
+    if says_hello:
+        world.cloud.write_console(world.the_vm().server_id, f"@jennifer {world.the_vm().vm_id} hello uptime=20\n")
+    for _ in range(40):
+        world.cycle(60)
+    world.dirac.away.clear()
+    return world
+
+
+@pytest.mark.parametrize("says_hello", [True, False])
+def test_a_vm_whose_pilot_could_not_be_entered_is_not_ended_for_its_silence(says_hello):
+    world = at_work_while_dirac_knows_no_pilots(says_hello)
+    back_since = world.now
+    for _ in range(world.policy.registration_timeout // timedelta(minutes=1)):
+        world.cycle(60)
+    assert world.the_vm().outcome is None
+    assert world.the_vm().pilot_entered_at == back_since
+
+
+def test_a_vm_that_took_its_job_before_its_pilot_was_entered_is_not_idle():
+    world = at_work_while_dirac_knows_no_pilots(says_hello=True)
+    for _ in range(2 * world.policy.idle_timeout // timedelta(minutes=1)):
+        world.cycle(60)
+        assert world.dirac.pilots[world.the_vm().pilot_reference] == PilotFacts(PilotState.RUNNING, 0)
+    assert world.the_vm().state is VMState.RUNNING
+
+
+def test_that_a_pilot_was_entered_is_recorded_in_a_later_cycle_when_the_database_went_away():
+    world = World()
+    world.wait_for_jobs(1)
+    note_all = world.store.note_all
+
+    def gone(news):
+        if news:
+            raise StoreUnavailable("gone")
+
+    world.store.note_all = gone
+    with pytest.raises(StoreUnavailable):
+        world.cycle()
+    world.store.note_all = note_all
+    assert (len(world.dirac.pilots), world.the_vm().pilot_entered_at) == (1, None)
+    world.cycle(0)
+    assert world.the_vm().pilot_entered_at == world.now
+
+
+def test_the_pilot_of_an_open_intent_is_entered_because_its_server_may_be_there():
+    world = World()
+    world.cloud.faults.next(Call.CREATE, Fault.AMBIGUOUS_MADE)
+    world.wait_for_jobs(1)
+    world.cycle()
+    assert world.the_vm().state is VMState.PLANNED
+    assert world.the_vm().pilot_reference in world.dirac.pilots
+
+
+def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
+    database = MemoryDatabase()
+    world = World(store=MemoryStore(database))
+    database.clock = lambda: world.now
+    world.wait_for_jobs(2)
+    world.cycle(60)
+    world.cycle()
+    for record in world.store.select():
+        world.cloud.write_console(record.server_id, f"@jennifer {record.vm_id} hello\n")
+    world.wait_for_jobs(0)
+    lost, kept = sorted(database.live)
+    database.lose(lost)
+    with pytest.raises(StoreUnavailable, match=f"a record is lost.*{lost}"):
+        world.cycle()
+    world.cycle()
+    assert (list(database.live), database.live[kept].state) == ([kept], VMState.RUNNING)
+    assert len(world.cloud.list_servers()) == 2
 
 
 def test_an_account_that_cannot_be_read_does_not_keep_vms_from_being_started():

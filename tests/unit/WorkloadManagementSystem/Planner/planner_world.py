@@ -50,8 +50,10 @@ def task_queue(id: int = 1, jobs: int = 1, vo: str = "belle", matches=None, **ot
 
 
 def vm(id: str = "vm1", state: VMState = VMState.BOOTING, minutes: float = 1, **other) -> VirtualMachine:
-    """A VM that is in its state for that many minutes, and was created then too."""
+    """A VM that is in its state for that many minutes, and was created then too; DIRAC always knew its pilot."""
     values = {"vm_type": key(), "vo": "belle", "cores": 1, "created_at": ago(minutes), "since": ago(minutes)}
+    values |= {"pilot_entered_at": datetime.min.replace(tzinfo=UTC), "jobs_known": True}
+    values |= {"running_at": ago(minutes)} if state in (VMState.RUNNING, VMState.DRAINING) else {}
     return VirtualMachine(id=id, state=state, **{**values, "server_id": f"s-{id}", **other})
 
 

@@ -47,6 +47,34 @@ def test_a_vm_that_once_had_a_job_is_not_idle():
     assert step(vm(state=VMState.RUNNING, minutes=600, **BUSY)) is None
 
 
+# A pilot that DIRAC does not know, or did not know in time
+
+
+SILENT = {
+    "nothing heard": vm(state=VMState.BOOTING, minutes=600),
+    "without a pilot": vm(state=VMState.RUNNING, minutes=600, spoke=True),
+    "idle": vm(state=VMState.RUNNING, minutes=600, pilot=PilotState.RUNNING),
+}
+
+
+@pytest.mark.parametrize("why", SILENT)
+def test_the_silence_of_a_pilot_counts_from_when_dirac_knows_it(why):
+    silent = SILENT[why]
+    assert isinstance(step(silent), Delete)
+    assert step(replace(silent, pilot_entered_at=ago(9))) is None
+    assert step(replace(silent, pilot_entered_at=None, jobs_known=False)) is None
+
+
+def test_a_pilot_that_may_have_matched_a_job_unnoticed_is_not_idle():
+    assert step(replace(SILENT["idle"], jobs_known=False)) is None
+
+
+def test_an_ordered_drain_leaves_a_vm_that_may_have_a_job_its_time():
+    drained = vm(state=VMState.RUNNING, pilot=PilotState.RUNNING, drain="a site drain")
+    assert isinstance(step(drained), Delete)
+    assert step(replace(drained, jobs_known=False)).target is VMState.DRAINING
+
+
 # Heartbeat
 
 

@@ -67,6 +67,11 @@ def test_a_vm_that_worked_before_the_bad_end_proves_nothing():
     assert len(plan_after((Outcome.FIZZLED, ago(6)), vms=[earlier], servers=(server(earlier),)).creates) == 1
 
 
+def test_a_vm_that_drained_and_runs_again_proves_nothing_of_what_ended_in_between():
+    earlier = vm(state=VMState.RUNNING, minutes=60, jobs=1, since=ago(1))
+    assert len(plan_after((Outcome.FIZZLED, ago(6)), vms=[earlier], servers=(server(earlier),)).creates) == 1
+
+
 def test_a_later_good_end_forgives():
     assert len(plan_after((Outcome.FIZZLED, ago(3)), (Outcome.WORKED, ago(1))).creates) == 3
     assert len(plan_after((Outcome.WORKED, ago(3)), (Outcome.FIZZLED, ago(1))).creates) == 0

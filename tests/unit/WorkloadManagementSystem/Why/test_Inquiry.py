@@ -191,6 +191,7 @@ def test_a_vm_type_of_unknown_size_takes_that_of_its_last_vm(world):
 
 def test_a_vm_is_explained_with_its_levers_and_without_a_policy_by_the_defaults(world):
     world.boot(VM)
+    world.store.note(VM, pilot_entered_at=ago(1))
     world.store.levers.pull(lever(LeverKind.HOLD, vm=VM), NOW)
     world.store.levers.pull(lever(LeverKind.DRAIN, site="VCYCLE.Napoli.it"), NOW)
 

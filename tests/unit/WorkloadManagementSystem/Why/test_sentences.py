@@ -364,7 +364,19 @@ def test_each_vm_type_is_told_with_the_requirement_and_the_matcher_counts(fits, 
 
 
 RECORD = VMRecord(
-    "abcdef01" * 4, EL9, "belle", 4, 8192, VMState.BOOTING, ago(2), ago(3), "cloud://x", "stamp", 7, "el9"
+    "abcdef01" * 4,
+    EL9,
+    "belle",
+    4,
+    8192,
+    VMState.BOOTING,
+    ago(2),
+    ago(3),
+    "cloud://x",
+    "stamp",
+    7,
+    "el9",
+    pilot_entered_at=ago(3),
 )
 HEAD = (
     f"VM {RECORD.vm_id} is %s since 09:58 UTC (2 min): a VM of CLOUD.GRIF.fr/grif/el9 for belle, 4 cores, started for "
@@ -429,6 +441,25 @@ STEP = Transition(
                 "(RegistrationTimeout).",
                 "It may live until 2026-11-27 09:57 UTC (MaxLifetime).",
                 "DIRAC knows no pilot cloud://x (yet).",
+            ],
+        ),
+        (
+            {"pilot_entered_at": ago(1)},
+            {},
+            ["Its first word is awaited: it has 14 min left for that, until 10:14 UTC (RegistrationTimeout)."],
+        ),
+        (
+            {"pilot_entered_at": None},
+            {},
+            ["Its first word is awaited: its time begins when DIRAC knows its pilot (RegistrationTimeout)."],
+        ),
+        (
+            {"state": VMState.RUNNING, "pilot_entered_at": ago(1), "first_word_at": ago(2)},
+            {"pilot": PilotState.RUNNING},
+            [
+                "Its pilot is at work; DIRAC came to know it late, so it may have a job that was not counted.",
+                "It may live until 2026-11-27 09:57 UTC (MaxLifetime).",
+                "Its pilot cloud://x is Running; it has matched no job.",
             ],
         ),
         (
