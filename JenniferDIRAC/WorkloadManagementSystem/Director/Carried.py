@@ -78,12 +78,17 @@ class Carried:
         return Counter(
             (start.intent.vm_type.endpoint, start.intent.vo)
             for start in self.starts
-            if not self._refused_for_room(start.intent.vm_id)
+            if self.refusal(start.intent.vm_id) is None
         )
 
     def started(self, endpoint: EndpointKey, vo: str) -> int:
-        """How many were started, as far as is known: without those for which there was no room."""
+        """How many were started, as far as is known: without those that the cloud did not make."""
         return self._started[endpoint, vo]
+
+    def refusal(self, vm: str) -> NotCreated | None:
+        """The answer for a VM of which it is known that it was not made."""
+        answer = self.answers.get(vm)
+        return answer if isinstance(answer, NotCreated) and answer.outcome is not None else None
 
     def attempts(self, now: datetime) -> tuple[VirtualMachine, ...]:
         """The VMs that were asked for ``now``, each as its record is."""
@@ -112,10 +117,6 @@ class Carried:
     def put_off(self, why: str) -> Carried:
         """Nothing was started, for this reason."""
         return Carried((), {**self.refusals, **dict.fromkeys(self._started, why)})
-
-    def _refused_for_room(self, vm: str) -> bool:
-        answer = self.answers.get(vm)
-        return isinstance(answer, NotCreated) and answer.no_room
 
 
 class NotSent(Unreachable):

@@ -22,6 +22,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     UnknownVM,
     VirtualMachineStore,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
@@ -32,7 +33,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotF
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Plan, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 # A gap longer than this many polling times and one long cycle is a pause of the director.
@@ -201,6 +202,7 @@ class Director:
     ) -> None:
         """Tell what was done, and keep it for whoever asks; the other directors tell of theirs."""
         now = self._now()
+        plan = as_carried(plan, carried, sight.snapshot.endpoints)
         reports = [
             report
             for report in cycle_reports(sight, plan, config.vos, carried, broken, now)
@@ -264,22 +266,14 @@ def _longest_pause(config: DirectorConfig) -> timedelta:
 
 
 def _kept(plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str) -> KeptPlan:
-    """The plan for whoever asks why, with those creates only that were carried out."""
-    started = Counter((start.intent.vm_type, start.intent.task_queue) for start in carried.starts)
-    wanted: Counter[tuple[VMTypeKey, int]] = Counter()
-    creates = []
-    for create in plan.creates:
-        what = create.vm_type, create.task_queue
-        wanted[what] += 1
-        if wanted[what] <= started[what]:
-            creates.append(create)
+    """The plan, as it was carried out, for whoever asks why."""
     return KeptPlan(
         at=now,
         director=director,
         answers=plan.answers,
         unmet=plan.unmet,
         stops=plan.stops,
-        creates=tuple(creates),
+        creates=plan.creates,
         refused=sight.snapshot.refused_vos | {f"{key} {vo}": why for (key, vo), why in carried.refusals.items()},
         problem=sight.demand_problem,
     )

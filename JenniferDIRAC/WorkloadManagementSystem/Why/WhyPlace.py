@@ -125,8 +125,10 @@ def _soft(bounds: Bounds) -> str:
 
 
 def _stops(facts: PlaceFacts, now: datetime) -> Iterator[str]:
+    told_below = {(stop.vo.lower(), stop.detail) for stop in facts.stops}
     for vo, why in sorted(facts.refused.items()):
-        yield sentence(f"{vo} gets nothing: {why}")
+        if (vo.lower(), why) not in told_below:
+            yield sentence(f"{vo} gets nothing: {why}")
     for stop in facts.stops:
         yield sentence(f"{stop.vm_type} for {stop.vo}: {why_hindered(stop, facts.levers, now, named=True)}")
     stopped = {stop.vm_type for stop in facts.stops}

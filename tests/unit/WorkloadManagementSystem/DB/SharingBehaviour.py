@@ -1,14 +1,17 @@
 """What directors and operators share through the store, whatever the database: leases, news of VMs, levers, plans."""
 
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from StoreBehaviour import EL9, MINUTE, NAPOLI, NOW, at_once, brought_to, intent, planned
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import KEPT_PLANS
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Plan
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Claim, LeaseLost, Overtaken, UnknownLever
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import LeverRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
@@ -250,3 +253,21 @@ class SharingBehaviour:
         late = replace(plans[0], at=plans[-2].at + timedelta(days=1))
         store.plans.save(late)
         assert store.plans.last(1000) == (late, plans[-1], plans[-2])
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            b"",
+            zlib.compress(b"not JSON"),
+            zlib.compress(b'{"at": "2026-11-20T12:00:00Z", "director": "one", "answers": [{"task_queue": 7}]}'),
+            zlib.compress(b'{"at": "2026-11-20T12:00:00Z", "director": "one", "answers": [7]}'),
+            zlib.compress(b'{"at": "2026-11-20T12:00:00Z", "director": "one", "stops": [{"limit": "Moon"}]}'),
+        ],
+    )
+    def test_a_plan_that_another_version_kept_hides_no_other(self, store, document):
+        plans = [KeptPlan(NOW, "one", problem="a"), KeptPlan(NOW + MINUTE, "one", problem="b")]
+        for plan in plans:
+            store.plans.save(plan)
+        with store._engine.begin() as connection:
+            connection.execute(update(Plan).where(Plan.at == NOW + MINUTE).values(document=document))
+        assert store.plans.last(9) == (plans[0],)

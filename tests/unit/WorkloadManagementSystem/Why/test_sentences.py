@@ -647,3 +647,10 @@ def test_levers_of_each_kind_are_told_with_what_they_are_about():
         "Lever 4: all creation paused by anna: disk migration.",
         "Lever 5: VM abc held by anna: disk migration.",
     ]
+
+
+def test_a_reason_that_a_vm_type_tells_is_not_told_of_its_vo_again():
+    stop = hindrance(Limit.ENDPOINT_UNUSABLE, "no proxy")
+    facts = PlaceFacts(GRIF, vm_types=(EL9,), stops=(stop,), refused={"belle": "no proxy", "t2k.org": "no proxy"})
+    told = [line for line in why_place(facts, NOW) if "no proxy" in line]
+    assert [line.partition(":")[0] for line in told] == ["t2k.org gets nothing", "CLOUD.GRIF.fr/grif/el9 for belle"]
