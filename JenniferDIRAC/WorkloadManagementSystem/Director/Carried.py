@@ -97,7 +97,8 @@ class Carried:
     def closed(self) -> dict[EndpointKey, str]:
         """The endpoints that are not to be asked for more now, and why."""
         reasons: dict[EndpointKey, str] = {}
-        full = {start.intent.vm_type for start in self.starts if self._refused_for_room(start.intent.vm_id)}
+        refusals = ((start.intent.vm_type, self.refusal(start.intent.vm_id)) for start in self.starts)
+        full = {vm_type for vm_type, refusal in refusals if refusal is not None and refusal.no_room}
         for start in self.starts:
             answer = self.answers.get(start.intent.vm_id)
             if answer is None:

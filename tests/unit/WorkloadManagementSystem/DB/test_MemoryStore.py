@@ -20,6 +20,7 @@ class TestStoreInMemory(StoreBehaviour, SharingBehaviour):
     test_a_table_of_an_older_version_gets_what_it_lacks_and_loses_nothing = None
     test_a_table_of_an_older_version_gets_the_index_that_it_lacks = None
     test_a_kill_reaches_a_vm_that_moves_on_meanwhile = None
+    test_a_plan_that_another_version_kept_hides_no_other = None
 
     @pytest.fixture
     def database(self):
