@@ -14,6 +14,10 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create, Stopped, Unmet, VMTypeKey
 
 
+class UnreadablePlan(Exception):
+    """This version cannot read what was kept."""
+
+
 def _as_pairs(answer: Answer) -> dict[str, Any]:
     """JSON has no keys but text."""
     values = {name: getattr(answer, name) for name in Answer.__dataclass_fields__}
@@ -53,7 +57,11 @@ class KeptPlan:
 
     @staticmethod
     def of(document: bytes, at: datetime) -> KeptPlan:
-        return replace(_PLANS.validate_python(json.loads(zlib.decompress(document), object_hook=_known)), at=at)
+        """:raises UnreadablePlan: another version kept it"""
+        try:
+            return replace(_PLANS.validate_python(json.loads(zlib.decompress(document), object_hook=_known)), at=at)
+        except (zlib.error, ValueError, KeyError, TypeError) as error:  # pydantic's is a ValueError
+            raise UnreadablePlan(repr(error)) from error
 
 
 _PLANS = TypeAdapter(KeptPlan)

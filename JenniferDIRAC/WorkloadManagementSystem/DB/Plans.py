@@ -8,7 +8,7 @@ from hashlib import sha256
 from sqlalchemy import delete, or_, select, update
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, again
-from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
+from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan, UnreadablePlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Plan
 
 KEPT_PLANS = 100
@@ -39,8 +39,14 @@ class Plans:
             session.execute(delete(Plan).where(or_(Plan.id.in_(surplus), Plan.at < plan.at - KEPT_FOR)))
 
     def last(self, limit: int = 1) -> tuple[KeptPlan, ...]:
-        """The last plans, newest first."""
+        """The last plans, newest first, but for those that this version cannot read."""
         query = select(Plan.document, Plan.at).order_by(Plan.at.desc(), Plan.id.desc()).limit(limit)
         with self._database.transaction() as session:
             rows = session.execute(query).all()
-        return tuple(KeptPlan.of(document, at) for document, at in rows)
+        plans = []
+        for document, at in rows:
+            try:
+                plans.append(KeptPlan.of(document, at))
+            except UnreadablePlan:
+                continue
+        return tuple(plans)
