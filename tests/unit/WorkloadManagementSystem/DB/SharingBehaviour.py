@@ -215,6 +215,7 @@ class SharingBehaviour:
             creates=(Create(NAPOLI, "belle", 4, 8192, 7),),
             refused={"hyperk.org": "no pilot credential"},
             problem="the Matcher: connection refused",
+            unusable={"CLOUD.GRIF.fr/grif": "connection refused"},
         )
         store.plans.save(plan)
         assert store.plans.last() == (plan,)
@@ -235,3 +236,9 @@ class SharingBehaviour:
         late = replace(plans[0], at=plans[-2].at + timedelta(days=1))
         store.plans.save(late)
         assert store.plans.last(1000) == (late, plans[-1], plans[-2])
+
+    def test_why_an_endpoint_is_unusable_is_kept_with_its_last_words_and_is_no_other_plan(self, store):
+        plans = [KeptPlan(NOW + n * MINUTE, "one", unusable={"A/a": f"no answer for {n} min"}) for n in range(3)]
+        for plan in plans:
+            store.plans.save(plan)
+        assert store.plans.last(9) == (plans[-1],)

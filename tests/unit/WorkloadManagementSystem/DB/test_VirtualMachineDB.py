@@ -51,6 +51,10 @@ class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour):
         assert not refusals
         assert store.get(vm).server_id == "s-1"
 
+    def test_a_plan_that_was_kept_before_endpoints_were_is_read(self):
+        old = zlib.compress(b'{"at": "1970-01-01T00:00:00Z", "director": "one", "problem": "x"}')
+        assert KeptPlan.of(old, NOW) == KeptPlan(NOW, "one", problem="x")
+
     @pytest.mark.parametrize(
         "content", ["no JSON", '{"answers": [{"task_queue": 7}]}', '{"answers": [7]}', '{"stops": [{"limit": "Moon"}]}']
     )
