@@ -39,7 +39,8 @@ def _known(values: dict[str, Any]) -> Any:
 class KeptPlan:
     """What one cycle of one director decided, and what stopped the rest.
 
-    ``director`` is the holder's name, ``refused`` says why a VO cannot be served, ``problem`` why demand is unknown.
+    ``director`` is the holder's name, ``refused`` says why a VO cannot be served, ``problem`` why demand is unknown,
+    ``unusable`` by "site/ce" why nothing could be started there, whether or not anything was wanted.
     """
 
     at: datetime
@@ -50,6 +51,7 @@ class KeptPlan:
     creates: tuple[Create, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> bytes:
         """All of it but ``at``: the same decision gives the same bytes."""

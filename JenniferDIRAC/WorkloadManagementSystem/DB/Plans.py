@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
@@ -23,14 +24,16 @@ class Plans:
 
     @again
     def save(self, plan: KeptPlan) -> None:
-        """Keep a plan; one that says what its director's last one says only makes that one newer."""
+        """Keep a plan; one that decides what its director's last one decides only makes that one newer."""
         document = plan.document()
-        digest = sha256(document).hexdigest()
+        # Why a cloud does not answer often says for how long: that is no other decision.
+        decided = replace(plan, unusable={}).document() if plan.unusable else document
+        digest = sha256(decided).hexdigest()
         last_of_director = select(Plan.id, Plan.digest).where(Plan.director == plan.director)
         with self._database.transaction() as session:
             last = session.execute(last_of_director.order_by(Plan.at.desc(), Plan.id.desc()).limit(1)).first()
             if last is not None and last.digest == digest:
-                session.execute(update(Plan).where(Plan.id == last.id).values(at=plan.at))
+                session.execute(update(Plan).where(Plan.id == last.id).values(at=plan.at, document=document))
                 return
             session.add(Plan(at=plan.at, director=plan.director, digest=digest, document=document))
             session.flush()

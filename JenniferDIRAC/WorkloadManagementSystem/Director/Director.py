@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -213,7 +213,7 @@ class Director:
         for report in reports:
             self._log.notice(report.line)
         if holding.held or not holding.others:
-            self._store.plans.save(_kept(plan, sight, carried, now, self.holder))
+            self._store.plans.save(_kept(plan, sight, carried, now, self.holder, holding.others))
 
     def _watch(self, now: datetime, config: DirectorConfig) -> None:
         """After a pause nobody was looking, so time-outs begin anew."""
@@ -265,8 +265,10 @@ def _longest_pause(config: DirectorConfig) -> timedelta:
     return _PAUSE_IN_CYCLES * config.polling_time + _LONGEST_CYCLE
 
 
-def _kept(plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str) -> KeptPlan:
-    """The plan, as it was carried out, for whoever asks why."""
+def _kept(
+    plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str, others: Container[EndpointKey]
+) -> KeptPlan:
+    """The plan, as it was carried out, for whoever asks why; of ``others`` another director tells."""
     return KeptPlan(
         at=now,
         director=director,
@@ -276,6 +278,11 @@ def _kept(plan: Plan, sight: Sight, carried: Carried, now: datetime, director: s
         creates=plan.creates,
         refused=sight.snapshot.refused_vos | {f"{key} {vo}": why for (key, vo), why in carried.refusals.items()},
         problem=sight.demand_problem,
+        unusable={
+            str(endpoint.key): endpoint.unusable
+            for endpoint in sight.snapshot.endpoints
+            if endpoint.unusable and endpoint.key not in others
+        },
     )
 
 

@@ -178,7 +178,7 @@ class MemoryPlans:
     def save(self, plan: KeptPlan) -> None:
         with self._db.answering() as db:
             own = [place for place, kept in enumerate(db.plans) if kept.director == plan.director]
-            if own and replace(db.plans[own[-1]], at=plan.at) == plan:
+            if own and replace(db.plans[own[-1]], at=plan.at, unusable=plan.unusable) == plan:
                 del db.plans[own[-1]]
             db.plans.append(plan)
             db.plans.sort(key=lambda kept: kept.at)

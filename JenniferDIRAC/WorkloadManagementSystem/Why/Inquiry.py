@@ -268,6 +268,8 @@ class Inquiry:
             key=key,
             vm_types=vm_types,
             unusable=unusable,
+            seen=self._plans.unusable(key),
+            started=tuple(sorted(self._plans.started(key))) if self._plans.used else None,
             problem="; ".join(str(one) for one in self._sites.problems if place_of(one) == str(key)),
             holder=holder,
             bounds=in_force.bounds,
@@ -300,7 +302,8 @@ class Inquiry:
 
     def _everything(self) -> Explanation:
         keys = [EndpointKey(config.site, config.ce) for config in self._sites.endpoints]
-        unusable = dict(self._ask(self._dirac.unusable_endpoints, keys) or {})
+        unusable = {key: why for key in keys if (why := self._plans.unusable(key))}
+        unusable |= self._ask(self._dirac.unusable_endpoints, keys) or {}
         unusable |= {
             EndpointKey(*place_of(problem).split("/")[:2]): str(problem)
             for problem in self._sites.problems

@@ -89,11 +89,11 @@ class LastPlans:
 
     def _elsewhere(self, plan: KeptPlan, unmet: Iterable[Unmet]) -> int:
         """How many of these are about endpoints that another director looks after."""
-        return sum(1 for one in unmet if one.vm_type and not self._is_its(plan, one.vm_type))
+        return sum(1 for one in unmet if one.vm_type and not self._is_its(plan, one.vm_type.endpoint))
 
-    def _is_its(self, plan: KeptPlan, vm_type: VMTypeKey) -> bool:
-        """Whether that plan is to be asked about the VM type: nobody else who is at work looks after it."""
-        holder = self._holders.get(vm_type.endpoint, plan.director)
+    def _is_its(self, plan: KeptPlan, endpoint: EndpointKey) -> bool:
+        """Whether that plan is to be asked about the endpoint: nobody else who is at work looks after it."""
+        holder = self._holders.get(endpoint, plan.director)
         return holder == plan.director or all(one.director != holder for one in self.used)
 
     def _hindrance(self, plan: KeptPlan, one: Unmet) -> Hindrance:
@@ -114,12 +114,20 @@ class LastPlans:
         """Why a VO is not served, by the VO, or at one endpoint, by "site/ce VO"."""
         return {who: why for plan in reversed(self.used) for who, why in plan.refused.items()}
 
+    def unusable(self, endpoint: EndpointKey) -> str:
+        """Why nothing could be started there, whether or not anything was wanted; "" where it was usable."""
+        return next((plan.unusable.get(str(endpoint), "") for plan in self.used if self._is_its(plan, endpoint)), "")
+
+    def started(self, endpoint: EndpointKey) -> frozenset[VMTypeKey]:
+        """The VM types there of which VMs were started."""
+        return frozenset(one.vm_type for plan in self.used for one in plan.creates if one.vm_type.endpoint == endpoint)
+
     def stops(self, test: Callable[[VMTypeKey, str], bool]) -> tuple[Hindrance, ...]:
         """What keeps VM types from being started, for those VM types and VOs that the test takes."""
         found: dict[tuple[VMTypeKey, str], Hindrance] = {}
         for plan in self.used:
             for one in plan.stops:
-                if self._is_its(plan, one.vm_type) and test(one.vm_type, one.vo):
+                if self._is_its(plan, one.vm_type.endpoint) and test(one.vm_type, one.vo):
                     since = self._since(plan, (one.vm_type, one.vo, one.limit))
                     hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, *since, one.vm_type, one.left)
                     found.setdefault((one.vm_type, one.vo), hindrance)

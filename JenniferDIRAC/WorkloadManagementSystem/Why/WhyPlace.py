@@ -24,13 +24,16 @@ from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, number, sen
 class PlaceFacts:
     """One endpoint. ``bounds`` are in force, levers included; ``unusable`` "" or why, None when DIRAC did not answer.
 
-    ``problem`` is what is wrong with its configuration, ``refused`` why a VO got nothing in the last cycle,
-    ``vm_types`` those that were asked about, ``holder`` the director that looks after it.
+    ``seen`` is why the last plan could not use it, "" if it could; ``started`` the VM types of which it started VMs,
+    None when there is no plan. ``problem`` is what is wrong with its configuration, ``refused`` why a VO got nothing in
+    the last cycle, ``vm_types`` those that were asked about, ``holder`` the director that looks after it.
     """
 
     key: EndpointKey
     vm_types: tuple[VMTypeKey, ...] = ()
     unusable: str | None = ""
+    seen: str = ""
+    started: tuple[VMTypeKey, ...] | None = ()
     problem: str = ""
     holder: str = ""
     bounds: Bounds = Bounds()
@@ -56,8 +59,9 @@ def why_place(facts: PlaceFacts, now: datetime) -> tuple[str, ...]:
 def _usable(facts: PlaceFacts) -> Iterator[str]:
     if facts.problem:
         yield sentence(f"{facts.key} is disabled by its configuration: {facts.problem}")
-    elif facts.unusable:
-        yield sentence(f"{facts.key} is not usable: {facts.unusable}")
+    elif facts.unusable or facts.seen:
+        reasons = dict.fromkeys(reason for reason in (facts.unusable, facts.seen) if reason)
+        yield sentence(f"{facts.key} is not usable: {'; '.join(reasons)}")
     elif facts.unusable is None:
         yield f"Whether {facts.key} is usable is not known now."
     else:
@@ -132,9 +136,13 @@ def _stops(facts: PlaceFacts, now: datetime) -> Iterator[str]:
     for stop in facts.stops:
         yield sentence(f"{stop.vm_type} for {stop.vo}: {why_hindered(stop, facts.levers, now, named=True)}")
     stopped = {stop.vm_type for stop in facts.stops}
-    free = [str(key) for key in facts.vm_types if key not in stopped]
-    if free and not (facts.problem or facts.unusable):
-        yield f"In the last plan nothing stopped {listed(free)}."
+    if facts.started is None or facts.problem or facts.unusable or facts.seen:
+        return
+    free = [key for key in facts.vm_types if key not in stopped]
+    if started := [str(key) for key in free if key in facts.started]:
+        yield f"In the last plan nothing stopped {listed(started)}."
+    if unwanted := [str(key) for key in free if key not in facts.started]:
+        yield f"Nothing was wanted of {listed(unwanted)} in the last plan."
 
 
 @dataclass(frozen=True)

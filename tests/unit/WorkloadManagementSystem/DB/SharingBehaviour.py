@@ -233,6 +233,7 @@ class SharingBehaviour:
             creates=(Create(NAPOLI, "belle", 4, 8192, 7),),
             refused={"hyperk.org": "no pilot credential"},
             problem="the Matcher: connection refused",
+            unusable={"CLOUD.GRIF.fr/grif": "connection refused"},
         )
         store.plans.save(plan)
         assert store.plans.last() == (plan,)
@@ -271,3 +272,9 @@ class SharingBehaviour:
         with store._engine.begin() as connection:
             connection.execute(update(Plan).where(Plan.at == NOW + MINUTE).values(document=document))
         assert store.plans.last(9) == (plans[0],)
+
+    def test_why_an_endpoint_is_unusable_is_kept_with_its_last_words_and_is_no_other_plan(self, store):
+        plans = [KeptPlan(NOW + n * MINUTE, "one", unusable={"A/a": f"no answer for {n} min"}) for n in range(3)]
+        for plan in plans:
+            store.plans.save(plan)
+        assert store.plans.last(9) == (plans[-1],)

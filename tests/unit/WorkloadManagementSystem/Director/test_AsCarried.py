@@ -90,3 +90,11 @@ def test_a_plan_that_was_carried_out_is_kept_as_it_was():
     world.wait_for_jobs(3)
     plan = world.cycle()
     assert (kept(world).answers, kept(world).unmet, kept(world).creates) == (plan.answers, (), plan.creates)
+
+
+def test_an_endpoint_that_cannot_be_listed_is_kept_as_unusable_although_nothing_is_wanted():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world.cloud.faults.next(Call.LIST, Fault.UNREACHABLE)
+    world.cycle()
+    ((place, why),) = kept(world).unusable.items()
+    assert place == "CLOUD.A.fr/cloud.a.fr-ce" and "connection refused" in why

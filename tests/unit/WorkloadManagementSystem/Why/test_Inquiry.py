@@ -243,6 +243,15 @@ def test_a_broken_or_banned_place_is_told_so(world):
         world.explain("CLOUD.Y.fr")
 
 
+def test_a_cloud_that_cannot_be_listed_is_not_called_usable_although_nothing_is_wanted(world):
+    world.store.plans.save(plan(answers=[], unusable={"VCYCLE.Napoli.it/napoli": "connection refused"}))
+    not_usable = "VCYCLE.Napoli.it/napoli is not usable: connection refused."
+    assert world.explain("napoli").sentences[0] == world.explain().sentences[1] == not_usable
+    assert world.explain("grif").sentences[0] == "CLOUD.GRIF.fr/grif is usable: its site and its CE are Active."
+    assert world.explain("grif").sentences[-1] == "Nothing was wanted of CLOUD.GRIF.fr/grif/el9 in the last plan."
+    assert not any("Nothing was wanted" in line for line in world.explain("napoli").sentences)
+
+
 def test_a_vo_that_got_nothing_there_is_told_with_the_reason(world):
     refused = {
         "t2k.org": "no pilot credential",

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from why_world import EL9, FULL, LARGE, NOW, ago, plan, stopped, unmet
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create, Limit
 from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
+
+CREATE = Create(EL9, "belle", 1, 0, 7)
 
 
 def of_el9(vm_type, vo):
@@ -102,3 +104,11 @@ def test_what_stops_the_best_vm_type_is_told_in_its_own_words_and_not_in_those_o
     of_all = unmet(detail=f"{FULL}; other: full")
     ((told, hindrance),) = LastPlans([plan(1, of_all, stops=[stopped(), stopped(vm_type=LARGE)])], NOW).unmet()[7]
     assert (told.detail, hindrance.detail) == (of_all.detail, FULL)
+
+
+def test_an_endpoint_is_unusable_by_the_word_of_the_director_that_looks_after_it():
+    grif = EL9.endpoint
+    plans = [plan(1, unusable={str(grif): "connection refused"}), plan(2, director="d2", creates=[CREATE])]
+    assert LastPlans(plans, NOW, {grif: "d1"}).unusable(grif) == "connection refused"
+    assert LastPlans(plans, NOW, {grif: "d2"}).unusable(grif) == ""
+    assert LastPlans(plans, NOW).started(grif) == {EL9}

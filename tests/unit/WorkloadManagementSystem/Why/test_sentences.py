@@ -576,8 +576,27 @@ def count(vo: str, vms: int, cores: int, state: VMState = VMState.RUNNING) -> Co
                 NOBODY,
                 IDLE,
                 f"CLOUD.GRIF.fr/grif/el9 for belle: {NO_ROOM}.",
-                "In the last plan nothing stopped CLOUD.GRIF.fr/grif/large.",
+                "Nothing was wanted of CLOUD.GRIF.fr/grif/large in the last plan.",
             ],
+        ),
+        (
+            {"vm_types": (EL9, LARGE), "started": (LARGE,)},
+            [
+                USABLE,
+                NOBODY,
+                IDLE,
+                "In the last plan nothing stopped CLOUD.GRIF.fr/grif/large.",
+                "Nothing was wanted of CLOUD.GRIF.fr/grif/el9 in the last plan.",
+            ],
+        ),
+        ({"vm_types": (EL9,), "started": None}, [USABLE, NOBODY, IDLE]),
+        (
+            {"vm_types": (EL9,), "seen": "its list cannot be had", "unusable": None},
+            ["CLOUD.GRIF.fr/grif is not usable: its list cannot be had.", NOBODY, IDLE],
+        ),
+        (
+            {"seen": "site X is Banned", "unusable": "site X is Banned"},
+            ["CLOUD.GRIF.fr/grif is not usable: site X is Banned.", NOBODY, IDLE],
         ),
     ],
 )
