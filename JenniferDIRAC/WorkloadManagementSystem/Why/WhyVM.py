@@ -82,7 +82,7 @@ def _running(facts: VMFacts, now: datetime) -> Iterator[str]:
         until = _until(facts, policy.poweroff_timeout, record.pilot_finished_at, now)
         yield f"Its pilot has ended, and it is to switch itself off: {until} (PoweroffTimeout)."
     elif record.jobs == 0:
-        start = record.running_at or record.since
+        start = record.since  # not running_at: a VM that goes on after a drain gets its time anew
         if facts.pilot is PilotState.RUNNING:
             until = _until(facts, policy.idle_timeout, start, now)
             yield f"Its pilot is at work and has got no job yet: {until} (IdleTimeout)."

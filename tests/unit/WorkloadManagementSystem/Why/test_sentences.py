@@ -403,7 +403,7 @@ STEP = Transition(
             ],
         ),
         (
-            {"state": VMState.RUNNING},
+            {"state": VMState.RUNNING, "running_at": ago(40)},
             {"pilot": PilotState.RUNNING},
             [
                 "Its pilot is at work and has got no job yet: it has 13 min left for that, until 10:13 UTC "
