@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from DIRAC import gConfig
 from DIRAC.ConfigurationSystem.Client.Helpers.Registry import getVOs
@@ -35,6 +35,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigPro
 _SITES = "/Resources/Sites"
 _SHARES = "Shares"
 _VO_LIMITS = "VOLimits"
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def _endpoint(ce: _CE, merged: Mapping[str, Any]) -> EndpointConfig:
         site=ce.site,
         ce=ce.name,
         vos=vos,
-        shares=weights,
-        vo_limits=vo_limits,
+        shares=_by_registered(f"{ce.path}/{_SHARES}", weights),
+        vo_limits=_by_registered(f"{ce.path}/{_VO_LIMITS}", vo_limits),
         vm_types=_vm_types(ce, merged, vos),
         **section.model_dump(exclude={"vos", *SharedOptions.model_fields}),
     )
@@ -181,6 +182,21 @@ def _as_registered(vos: Iterable[str]) -> frozenset[str]:
     registered = getVOs().get("Value", [])
     spelling = {vo.lower(): vo for vo in registered}
     return frozenset(vo if vo in registered else spelling.get(vo.lower(), vo) for vo in vos)
+
+
+def _by_registered(path: str, options: Mapping[str, Value]) -> dict[str, Value]:
+    """Options by VO, each spelt as in the Registry.
+
+    :raises ConfigError: two of them are the same VO
+    """
+    named: dict[str, str] = {}
+    for vo in options:
+        (name,) = _as_registered([vo])
+        if name in named:
+            hint = "VO names have no case"
+            raise ConfigError([ConfigProblem(f"{path}/{vo}", "each VO once", f"{named[name]} and {vo}", hint)])
+        named[name] = vo
+    return {name: options[vo] for name, vo in named.items()}
 
 
 def _vo_sections(ce: _CE) -> tuple[Mapping[str, str], dict[str, Mapping[str, str]]]:

@@ -138,8 +138,9 @@ def override(
 ) -> None:
     """Give a limit or a share another value than the CS, at once and without changing the CS.
 
-    Of an endpoint, a VM type, a VO at an endpoint, or with 'all --vo' a VO everywhere. A lower limit ends no VM. It
-    stands until restore, unless --for or --until end it.
+    Of an endpoint, a VM type, a VO at an endpoint, or with 'all --vo' a VO everywhere. SITE, and all without --vo, mean
+    each endpoint there: MaxVMs 5 of a site with two allows 10. A lower limit ends no VM. It stands until restore,
+    unless --for or --until end it.
 
     Example: dirac-admin-cloud override CLOUD.GRIF.fr/grif-cloud MaxCores 100 -m "cooling" --for 2d
     Example: dirac-admin-cloud override all MaxVMs 50 --vo belle -m "their database is slow"

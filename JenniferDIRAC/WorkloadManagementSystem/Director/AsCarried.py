@@ -74,4 +74,4 @@ def _reason(carried: Carried, vm_type: VMTypeKey, answer: Answer) -> tuple[Limit
         if (intent.vm_type, intent.task_queue) == (vm_type, answer.task_queue):
             if (refusal := carried.refusal(intent.vm_id)) is not None:
                 return Limit.NO_ROOM if refusal.no_room else Limit.ENDPOINT_UNUSABLE, str(refusal.error)
-    return Limit.ENDPOINT_UNUSABLE, carried.refusals.get((vm_type.endpoint, answer.vo), "it was not sent")
+    return Limit.ENDPOINT_UNUSABLE, carried.refused(vm_type.endpoint, answer.vo) or "it was not sent"

@@ -76,14 +76,22 @@ class Carried:
     @cached_property
     def _started(self) -> Counter[tuple[EndpointKey, str]]:
         return Counter(
-            (start.intent.vm_type.endpoint, start.intent.vo)
+            (start.intent.vm_type.endpoint, start.intent.vo.lower())
             for start in self.starts
             if self.refusal(start.intent.vm_id) is None
         )
 
     def started(self, endpoint: EndpointKey, vo: str) -> int:
         """How many were started, as far as is known: without those that the cloud did not make."""
-        return self._started[endpoint, vo]
+        return self._started[endpoint, vo.lower()]
+
+    @cached_property
+    def _refused(self) -> dict[tuple[EndpointKey, str], str]:
+        return {(endpoint, vo.lower()): why for (endpoint, vo), why in self.refusals.items()}
+
+    def refused(self, endpoint: EndpointKey, vo: str) -> str:
+        """Why creates were not sent, "" where none was held back."""
+        return self._refused.get((endpoint, vo.lower()), "")
 
     def refusal(self, vm: str) -> NotCreated | None:
         """The answer for a VM of which it is known that it was not made."""
@@ -117,7 +125,8 @@ class Carried:
 
     def put_off(self, why: str) -> Carried:
         """Nothing was started, for this reason."""
-        return Carried((), {**self.refusals, **dict.fromkeys(self._started, why)})
+        places = ((start.intent.vm_type.endpoint, start.intent.vo) for start in self.starts)
+        return Carried((), {**self.refusals, **dict.fromkeys(places, why)})
 
 
 class NotSent(Unreachable):

@@ -19,11 +19,12 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Limit,
     Plan,
     Stopped,
+    TaskQueue,
     Unmet,
     VirtualMachine,
     VMState,
-    VMType,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import serves
 
 
 def cycle_reports(
@@ -41,7 +42,10 @@ def cycle_reports(
     vos = tuple(vos)
     vms: dict[tuple[EndpointKey, str], list[VirtualMachine]] = {}
     for vm in sight.snapshot.vms:
-        vms.setdefault((vm.endpoint, vm.vo), []).append(vm)
+        vms.setdefault((vm.endpoint, vm.vo.lower()), []).append(vm)
+    queues: dict[str, list[TaskQueue]] = {}
+    for queue in sight.snapshot.task_queues:
+        queues.setdefault(queue.vo.lower(), []).append(queue)
     stops: dict[tuple[EndpointKey, str], list[Stopped]] = {}
     for stop in plan.stops:
         stops.setdefault((stop.vm_type.endpoint, stop.vo.lower()), []).append(stop)
@@ -53,13 +57,14 @@ def cycle_reports(
             plan,
             carried,
             broken.get(endpoint.key, ""),
-            vms.get((endpoint.key, vo), ()),
+            vms.get((endpoint.key, vo.lower()), ()),
+            queues.get(vo.lower(), ()),
             stops.get((endpoint.key, vo.lower()), ()),
             now,
         )
         for endpoint in sight.snapshot.endpoints
         for vo in vos
-        if any(_serves(vm_type, vo) for vm_type in endpoint.vm_types)
+        if any(serves(vm_type, vo.lower()) for vm_type in endpoint.vm_types)
     ]
     looked_after = {endpoint.key for endpoint in sight.snapshot.endpoints}
     for key, problem in ((key, problem) for key, problem in broken.items() if key not in looked_after):
@@ -68,7 +73,7 @@ def cycle_reports(
         ]
     known = {unmet for report in reports for unmet in report.unmet}
     for vo in vos:
-        untold = tuple(unmet for unmet in plan.unmet if unmet.vo == vo and unmet not in known)
+        untold = tuple(unmet for unmet in plan.unmet if unmet.vo.lower() == vo.lower() and unmet not in known)
         if untold:
             cores = sum(unmet.cores for unmet in untold)
             line = f"{vo}: {cores} cores wanted that no endpoint can serve: {_reasons(untold)}"
@@ -84,19 +89,20 @@ def _report(
     carried: Carried,
     broken: str,
     vms: Iterable[VirtualMachine],
+    task_queues: Iterable[TaskQueue],
     stops: Iterable[Stopped],
     now: datetime,
 ) -> CycleReport:
     snapshot, key = sight.snapshot, endpoint.key
-    types = {vm_type.key for vm_type in endpoint.vm_types if _serves(vm_type, vo)}
-    queues = {tq.id: tq for tq in snapshot.task_queues if tq.vo == vo and tq.matches & types}
+    types = {vm_type.key for vm_type in endpoint.vm_types if serves(vm_type, vo.lower())}
+    queues = {tq.id: tq for tq in task_queues if tq.matches & types}
     mine = {vm.id: vm for vm in vms}
     wanted = sum(tq.jobs * tq.processors for tq in queues.values())
     states = Counter(vm.state for vm in mine.values())
     started = carried.started(key, vo)
     deleted = sum(1 for delete in plan.deletes if delete.vm in mine)
     unmet = tuple(one for one in plan.unmet if one.task_queue in queues)
-    problem = broken or snapshot.refused_vos.get(vo, "") or carried.refusals.get((key, vo), "") or sight.demand_problem
+    problem = broken or snapshot.refused_vos.get(vo, "") or carried.refused(key, vo) or sight.demand_problem
 
     counts = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
     line = f"{key} {vo}: {wanted} cores wanted; VMs {counts}; started {started}, deleted {deleted}"
@@ -118,10 +124,6 @@ def _summed(unmet: Iterable[Unmet]) -> tuple[Unmet, ...]:
         why = one.vo, one.limit, one.detail, one.vm_type
         summed[why] = replace(summed[why], cores=summed[why].cores + one.cores) if why in summed else one
     return tuple(summed.values())
-
-
-def _serves(vm_type: VMType, vo: str) -> bool:
-    return not vm_type.vos or vo in vm_type.vos
 
 
 def _levers(

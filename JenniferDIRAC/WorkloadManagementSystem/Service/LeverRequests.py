@@ -17,7 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Virtua
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import OPTIONS, SHARE, covers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMState
-from JenniferDIRAC.WorkloadManagementSystem.Why.Places import Place, find_place
+from JenniferDIRAC.WorkloadManagementSystem.Why.Places import EVERYWHERE, Place, find_place
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import about
 
 #: Until when a lever stands that names no end: a forgotten hold keeps cores, and a forgotten pause all jobs, for ever.
@@ -92,15 +92,18 @@ class LeverDesk:
     def release(self, request: LeverRequest, id: int | None, who: str, now: datetime) -> tuple[Lever, ...]:
         """Take back the lever of that number, or all that stand and name exactly what the request does.
 
+        What they name need not exist any more: a site may have left the CS, a VM may have ended.
+
         :raises BadLever: none does
+        :raises UnknownVM: no VM, or more than one, answers to ``vm``
         """
         stand = [lever for lever in self._store.levers.standing(now) if lever.kind is request.kind]
         if id is not None:
             mine = [lever for lever in stand if lever.id == id]
             meant = f"no {request.kind.value.lower()} of the number {id}"
         else:
-            fields = self._fields(request)
-            mine = [lever for lever in stand if all(getattr(lever, name) == value for name, value in fields.items())]
+            vm = self._store.get(request.vm).vm_id if request.kind is LeverKind.HOLD else ""
+            mine = [lever for lever in stand if _is_named(lever, request, vm)]
             meant = f"no such {request.kind.value.lower()}"
         if not mine:
             others = "; ".join(f"lever {lever.id}: {about(lever)}" for lever in stand)
@@ -157,6 +160,19 @@ class LeverDesk:
                     f"{config} has no Shares, so all VOs are alike: with one for {lever.vo} alone the others would get "
                     "only what it does not use. Give each of them one in the CS first"
                 )
+
+
+def _is_named(lever: Lever, request: LeverRequest, vm: str) -> bool:
+    """Whether a lever of the kind that is asked for names what the request does, in the lever's own words."""
+    if lever.kind in (LeverKind.PAUSE, LeverKind.HOLD):
+        return lever.vm == vm
+    place = "/".join(part for part in (lever.site, lever.ce, lever.queue) if part) or EVERYWHERE
+    names = {place} if lever.queue or not lever.ce else {place, lever.ce}
+    return (
+        request.target.strip("/") in names
+        and lever.vo.lower() == request.vo.lower()
+        and (lever.kind is not LeverKind.OVERRIDE or lever.option == request.option)
+    )
 
 
 def _concerns(lever: Lever, vm: VMRecord) -> bool:

@@ -19,7 +19,7 @@ from random import Random
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LOOK_BACK
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import Guest
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Operators import Operators
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.OurDirector import Crash, OurDirector
@@ -293,8 +293,16 @@ class Chaos:
             yield from (record.server_id for record in director.store.recent_ends(self.world.now - LOOK_BACK / 2))
 
     def _ports(self) -> list[str]:
-        ports = (port for cloud in self.world.clouds.values() for port in cloud.ports)
-        return [port.id for port in ports if port.server_id in self._to_sweep]
+        ports = [port for cloud in self.world.clouds.values() for port in cloud.ports]
+        ports = [port for port in ports if port.server_id in self._to_sweep]
+        return [port.id for port in ports if port.server_id not in self._vanished()] if ports else []
+
+    def _vanished(self) -> frozenset[str]:
+        """The servers that may come back, for all that is known."""
+        ends = (
+            end for director in self.directors for end in director.store.recent_ends(self.world.now - 9 * LOOK_BACK)
+        )
+        return frozenset(end.server_id for end in ends if end.outcome is Outcome.VANISHED)
 
     def _judge(self) -> None:
         for key, cloud in self.world.clouds.items():

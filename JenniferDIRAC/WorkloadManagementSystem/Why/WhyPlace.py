@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import pausing, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import SHARE, pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     EndpointKey,
@@ -82,18 +82,18 @@ def lever_lines(levers: Iterable[Lever], now: datetime) -> Iterator[str]:
 
 
 def about(lever: Lever) -> str:
-    """What a lever concerns, such as "MaxVMs 5 of CLOUD.GRIF.fr/grif for belle"."""
+    """What a lever concerns, such as "MaxVMs 5 of each endpoint of CLOUD.GRIF.fr for belle"."""
     place = "/".join(part for part in (lever.site, lever.ce, lever.queue) if part)
     vo = f" for {lever.vo}" if lever.vo else ""
     if lever.kind is LeverKind.HOLD:
         return f"VM {lever.vm}"
     if lever.kind is LeverKind.OVERRIDE:
         value = "without limit" if lever.value is None else f"{lever.value:g}"
-        return (
-            f"{lever.option} {value} of {place or 'all endpoints'}{vo}"
-            if place or not lever.vo
-            else (f"{lever.option} {value}{vo} everywhere")
-        )
+        if not place and lever.vo and lever.option != SHARE:
+            return f"{lever.option} {value}{vo} everywhere"
+        # The site has no limit of its own: each of its endpoints may use that much.
+        whose = place if lever.ce else f"each endpoint of {place}" if place else "each endpoint"
+        return f"{lever.option} {value} of {whose}{vo}"
     if lever.kind is LeverKind.PAUSE:
         return "all creation"
     return f"{place or 'everything'}{vo}"

@@ -338,3 +338,15 @@ def test_an_unknown_limit_of_a_vo_is_refused(cs):
 
 def test_a_secret_among_the_limits_of_a_vo_is_refused_without_its_value(cs):
     assert "hunter2" not in str(the_problem(cs, VOLimits={"belle": {"Password": "hunter2"}}))
+
+
+def test_shares_and_limits_of_vos_are_spelt_as_in_the_registry(cs):
+    registry = {"Registry": {"VO": {"belle": {}, "t2k.org": {}}}}
+    here = ce(Shares={"Belle": 3, "Unknown": 1}, VOLimits={"T2K.ORG": {"MaxVMs": 2}})
+    cs(sites(ours=here) | registry)
+    (endpoint,) = read_cloud_sites().endpoints
+    assert endpoint.shares == {"belle": 3, "Unknown": 1}
+    assert {vo: limits.max_vms for vo, limits in endpoint.vo_limits.items()} == {"t2k.org": 2}
+    cs(sites(ours=ce(Shares={"belle": 3, "Belle": 1})) | registry)
+    (problem,) = read_cloud_sites().problems
+    assert (problem.path.rpartition("/")[2], problem.found) == ("Belle", "belle and Belle")

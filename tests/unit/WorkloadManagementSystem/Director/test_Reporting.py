@@ -19,6 +19,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Stopped,
     TaskQueue,
     Unmet,
+    VirtualMachine,
+    VMState,
     VMType,
     VMTypeKey,
 )
@@ -83,3 +85,18 @@ def test_of_all_limits_that_a_task_queue_met_each_endpoint_tells_its_own():
 def test_a_lever_that_a_limit_tells_of_is_told_once():
     assert line([lever(LeverKind.DRAIN)], limit=Limit.DRAINED).count("drained") == 0
     assert line([lever(LeverKind.PAUSE)], limit=Limit.DRAINED).endswith("paused by anna: new release")
+
+
+def test_vo_names_are_compared_without_case():
+    vm_type = VMType(TYPES[0], 1, vos=frozenset({"BELLE"}))
+    vm = VirtualMachine("a" * 32, TYPES[0], "belle", 1, VMState.RUNNING, START, START)
+    snapshot = Snapshot(
+        endpoints=(Endpoint(TYPES[0].endpoint, (vm_type,)),),
+        task_queues=(TaskQueue(1, "Belle", 3, matches=frozenset(TYPES)),),
+        vms=(vm,),
+    )
+    unmet = Unmet(2, "bELLE", 1, Limit.NO_MATCHING_VM_TYPE, "none")
+    carried = Carried((), {(TYPES[0].endpoint, "belle"): "no proxy"})
+    here, nowhere = cycle_reports(Sight(snapshot, {}, {}), Plan(unmet=(unmet,)), ["Belle"], carried, {}, START)
+    assert here.line == "A/a Belle: 3 cores wanted; VMs 1 Running; started 0, deleted 0; stopped by no proxy"
+    assert nowhere.unmet == (unmet,)

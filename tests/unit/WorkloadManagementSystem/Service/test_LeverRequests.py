@@ -203,6 +203,36 @@ def test_a_lever_is_taken_back_by_its_number_and_only_as_what_it_is(call, store)
     assert store.levers.standing(NOW) == ()
 
 
+def test_a_hold_is_taken_back_although_its_vm_is_being_deleted(call, store):
+    call("pullLever", request("Hold", vm="abcdef"))
+    call("pullLever", request("Hold", vm="123456"))
+    store.request_kill(VM, "adm", "killed by adm", NOW)
+    assert store.get(VM).state is VMState.DELETING
+    assert [lever["vm"] for lever in call("releaseLevers", {"kind": "Hold", "vm": "abcdef"}, 0)["Value"]] == [VM]
+    assert [lever.vm for lever in store.levers.standing(NOW)] == [OTHER]
+    assert "no VM is known as 'ffffff'" in call("releaseLevers", {"kind": "Hold", "vm": "ffffff"}, 0)["Message"]
+
+
+@pytest.mark.parametrize(
+    ("pulled", "back"),
+    [
+        ({"target": "CLOUD.GRIF.fr"}, {"target": "CLOUD.GRIF.fr"}),
+        ({"target": "CLOUD.GRIF.fr/grif", "vo": "belle"}, {"target": "grif", "vo": "Belle"}),
+        ({"target": "grif"}, {"target": "CLOUD.GRIF.fr/grif/"}),
+        ({"target": "grif", "kind": "Override", "option": "MaxVMs"}, {"target": "grif", "option": "MaxVMs"}),
+        ({"target": "all", "vo": "belle"}, {"target": "all", "vo": "belle"}),
+    ],
+)
+def test_a_lever_is_taken_back_although_its_place_has_left_the_cs(call, store, cs, pulled, back):
+    others = [request(target="CLOUD.GRIF.fr/grif/el9"), request("Override", target="grif", option="MaxCores", value=1)]
+    for other in others:
+        assert call("pullLever", other)["OK"]
+    mine = call("pullLever", request(**pulled))["Value"]["lever"]
+    cs({})
+    assert call("releaseLevers", {"kind": mine["kind"]} | back, 0)["Value"] == [mine]
+    assert len(store.levers.standing(NOW)) == len(others)
+
+
 def test_what_is_not_pulled_cannot_be_taken_back_and_what_stands_is_told(call):
     call("pullLever", request(target="CLOUD.GRIF.fr"))
     result = call("releaseLevers", {"kind": "Drain", "target": "VCYCLE.Napoli.it"}, 0)

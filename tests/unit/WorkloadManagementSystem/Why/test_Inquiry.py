@@ -221,7 +221,7 @@ def test_a_place_is_told_with_levers_in_force_and_its_holder(world):
     assert told.sentences == [
         "CLOUD.GRIF.fr/grif is usable: its site and its CE are Active.",
         "The director director at host1 looks after it.",
-        "Lever 1: MaxVMs 9 of CLOUD.GRIF.fr set by anna: disk migration.",
+        "Lever 1: MaxVMs 9 of each endpoint of CLOUD.GRIF.fr set by anna: disk migration.",
         "In use: 1 of 9 VMs, 4 cores.",
         "belle: 1 VM, 4 cores.",
         "CLOUD.GRIF.fr/grif/el9 for belle: MaxVMs 4 reached (4 in use) "

@@ -424,7 +424,7 @@ STEP = Transition(
             ],
         ),
         (
-            {"state": VMState.RUNNING},
+            {"state": VMState.RUNNING, "running_at": ago(40)},
             {"pilot": PilotState.RUNNING},
             [
                 "Its pilot is at work and has got no job yet: it has 13 min left for that, until 10:13 UTC "
@@ -657,6 +657,9 @@ def test_levers_of_each_kind_are_told_with_what_they_are_about():
         lever(LeverKind.DRAIN, 3),
         lever(LeverKind.PAUSE, 4),
         lever(LeverKind.HOLD, 5, vm="abc"),
+        lever(LeverKind.OVERRIDE, 6, site="A", option="MaxVMs", value=5),
+        lever(LeverKind.OVERRIDE, 7, option="MaxVMs", value=5),
+        lever(LeverKind.OVERRIDE, 8, option="MaxVMs", value=5, vo="belle"),
     )
     told = why_place(PlaceFacts(at, levers=levers), NOW)[2:-1]
     assert list(told) == [
@@ -665,6 +668,9 @@ def test_levers_of_each_kind_are_told_with_what_they_are_about():
         "Lever 3: everything drained by anna: disk migration.",
         "Lever 4: all creation paused by anna: disk migration.",
         "Lever 5: VM abc held by anna: disk migration.",
+        "Lever 6: MaxVMs 5 of each endpoint of A set by anna: disk migration.",
+        "Lever 7: MaxVMs 5 of each endpoint set by anna: disk migration.",
+        "Lever 8: MaxVMs 5 for belle everywhere set by anna: disk migration.",
     ]
 
 
