@@ -147,8 +147,8 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
 
 
 def _ordered(vm: VirtualMachine) -> End | None:
-    """An operator drains it, and it has no job to finish. Nobody knows that while DIRAC does not answer, or if it came to
-    know the pilot late; and one whose pilot is at work may have got a job since, so it drains for a cycle first."""
+    """An operator drains it, and it has no job to finish. Nobody knows that while DIRAC does not answer, or if it came
+    to know the pilot late; and one whose pilot is at work may have got a job since, so it drains for a cycle first."""
     if vm.jobs > 0 or not vm.jobs_known or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
         return None
     if vm.pilot is PilotState.RUNNING and vm.state is not VMState.DRAINING:
