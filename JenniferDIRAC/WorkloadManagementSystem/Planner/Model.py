@@ -424,7 +424,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Time-outs and caps; each default carries its reason in ``docs/operating.md``."""
+    """Time-outs and caps; each default carries its reason in ``docs/configuration.md``."""
 
     settle_timeout: timedelta = timedelta(minutes=2)  # intent without a server in two listings: it was never made
     launch_timeout: timedelta = timedelta(minutes=10)  # request to ACTIVE
