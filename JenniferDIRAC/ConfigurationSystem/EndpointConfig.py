@@ -270,5 +270,8 @@ class EndpointConfig(LimitOptions):
     vo_limits: dict[str, VOLimits] = {}
     vm_types: tuple[VMTypeConfig, ...]
 
+    def __hash__(self) -> int:
+        return hash((self.site, self.ce))  # shares and limits of VOs have none
+
     def __str__(self) -> str:
         return f"{self.site}/{self.ce}"

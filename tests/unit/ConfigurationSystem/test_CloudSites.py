@@ -350,3 +350,9 @@ def test_shares_and_limits_of_vos_are_spelt_as_in_the_registry(cs):
     cs(sites(ours=ce(Shares={"belle": 3, "Belle": 1})) | registry)
     (problem,) = read_cloud_sites().problems
     assert (problem.path.rpartition("/")[2], problem.found) == ("Belle", "belle and Belle")
+
+
+def test_an_endpoint_with_shares_and_limits_can_be_a_key(cs):
+    cs(sites(ours=ce(Shares={"belle": 50}, VOLimits={"belle": {"MaxVMs": 3}})))
+    (endpoint,) = read_cloud_sites().endpoints
+    assert {endpoint: 1}[endpoint.model_copy()] == 1
