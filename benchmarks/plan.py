@@ -32,7 +32,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
     Outcome,
     PilotState,
-    Policy,
     RecentEnd,
     ServerState,
     ServerView,
@@ -44,6 +43,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 _SIZES = ((1_000, 10), (10_000, 100), (100_000, 1_000))  # VMs, endpoints
 _QUEUES = 500

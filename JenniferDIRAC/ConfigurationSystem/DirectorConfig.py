@@ -20,7 +20,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     StrictModel,
     whole_number,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 AGENT_NAME = "WorkloadManagement/CloudDirector"
 _DOMAINS = "QuotaDomains"

@@ -5,19 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     CloudUse,
-    Delete,
     Endpoint,
     EndpointKey,
     EndReport,
     Lever,
     LeverKind,
-    Move,
     Outcome,
     PilotState,
-    Policy,
     RecentEnd,
     ServerState,
     ServerView,
@@ -29,6 +27,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ENDPOINTS = (EndpointKey("CLOUD.GRIF.fr", "grif"), EndpointKey("VCYCLE.Napoli.it", "napoli"))

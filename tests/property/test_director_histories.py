@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import ServerStatus
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call, Fault, Faults
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    PilotState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, VMState
 
 VOS = ("belle", "t2k.org")
 # Throttling keeps a cloud alone by the real clock, and a slow answer sleeps by it: neither passes here.

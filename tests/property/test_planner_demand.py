@@ -13,7 +13,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import OVER
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     Outcome,
-    Policy,
     RecentEnd,
     Snapshot,
     TaskQueue,
@@ -22,6 +21,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 HALF = 0.5
 

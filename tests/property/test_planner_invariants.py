@@ -19,11 +19,7 @@ from planner_worlds import (
 )
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    PilotState,
-    VirtualMachine,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, VirtualMachine, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect
 

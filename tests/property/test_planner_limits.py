@@ -5,7 +5,8 @@ from dataclasses import replace
 from hypothesis import event, given
 from planner_worlds import NOW, executed, policies, snapshots
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, LeverKind, Limit, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, LeverKind, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 STARTING = (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING)

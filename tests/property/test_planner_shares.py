@@ -7,7 +7,6 @@ from planner_worlds import ENDPOINTS, KEYS, NOW
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     Endpoint,
-    Policy,
     ServerState,
     ServerView,
     Snapshot,
@@ -17,6 +16,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 A, B = "belle", "t2k.org"
 

@@ -18,7 +18,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, context_errors
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 _NOBODY = "0" * 32  # the UUID of no VM and no installation
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create, Stopped, Unmet, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Stopped, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMTypeKey
 
 
 class UnreadablePlan(Exception):

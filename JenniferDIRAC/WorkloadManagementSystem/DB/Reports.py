@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, again, changed
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Cycle
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState, VMTypeKey
 
 REPORT_LIFETIME = timedelta(days=1)  # then its endpoint or VO is no longer served by any director
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
     Lever,
     Outcome,
     RecentEnd,
-    Unmet,
     VMState,
     VMTypeKey,
 )

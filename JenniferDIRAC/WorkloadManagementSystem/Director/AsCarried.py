@@ -7,16 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Create,
-    Endpoint,
-    Limit,
-    Plan,
-    Stopped,
-    Unmet,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Limit, Plan, Stopped, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, VMTypeKey
 
 
 def as_carried(plan: Plan, carried: Carried, endpoints: Iterable[Endpoint]) -> Plan:

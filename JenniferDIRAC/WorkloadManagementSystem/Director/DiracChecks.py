@@ -32,7 +32,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import Aspect, Finding, Verdict
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 # A pilot proxy in PEM: certificate, key and a chain of three have 6 to 8 kB, and do not compress.
 _PROXY_BYTES = 9000

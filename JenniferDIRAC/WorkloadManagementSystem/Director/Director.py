@@ -33,7 +33,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotF
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 # A gap longer than this many polling times and one long cycle is a pause of the director.

@@ -47,17 +47,9 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_s
 from JenniferDIRAC.WorkloadManagementSystem.Director.StubbornServers import StubbornServers
 from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import pilot_reference
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Collect,
-    Create,
-    Delete,
-    EndpointKey,
-    Move,
-    Plan,
-    Policy,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Create, Delete, Move, Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other

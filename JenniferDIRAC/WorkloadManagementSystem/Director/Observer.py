@@ -42,7 +42,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndReport,
     Lever,
     PilotState,
-    Policy,
     ServerState,
     ServerView,
     Snapshot,
@@ -50,6 +49,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, is_suspect
 
 # So long after its back-off a VM type whose last VM ended badly gets one probe at a time.

@@ -13,8 +13,9 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Aftermath import aftermath
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 #: The second finds the next offering, the third one after that; what then still waits, waits for the next cycle.
 MAX_PASSES = 3

@@ -10,17 +10,14 @@ from datetime import datetime
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
     Lever,
     LeverKind,
-    Limit,
-    Plan,
-    Stopped,
     TaskQueue,
-    Unmet,
     VirtualMachine,
     VMState,
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Collect, Delete, Policy, VirtualMachine
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Delete
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VirtualMachine
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import in_words
 
 # A cloud's people mend such a server in hours; asked in every cycle, the deletes would only fill its logs.

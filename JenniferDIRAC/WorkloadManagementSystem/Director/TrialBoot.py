@@ -25,7 +25,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import TRIAL_PREFIX
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 # In place of the proxy: the first word is said, and the pilot fetched, before anything looks at it.
 NO_PROXY = "This is a trial of dirac-admin-cloud check --boot: there is no proxy here, and no pilot can work.\n"

@@ -11,7 +11,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 
 class UserDataUnavailable(Exception):

@@ -11,18 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Create, Limit, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, Need
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Ledger, Offer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Market import Market
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Create,
-    Limit,
-    Snapshot,
-    Stopped,
-    Unmet,
-    VMType,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Snapshot, VMType, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import serves
 

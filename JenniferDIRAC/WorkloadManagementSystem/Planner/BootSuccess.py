@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Outcome,
-    RecentEnd,
-    VirtualMachine,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, RecentEnd, VirtualMachine, VMState, VMTypeKey
 
 #: Fewer boots than that measure nothing.
 LEAST_BOOTS = 4

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import OVER, WORKING
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
-    EndpointKey,
-    Move,
-    PilotState,
-    Policy,
-    VirtualMachine,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, VirtualMachine
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 
 def shows_life(vm: VirtualMachine) -> bool:

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Collect,
-    PilotState,
-    Policy,
-    Snapshot,
-    UnknownServer,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, Snapshot, UnknownServer
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, watches
 
 # One listing is never enough, whatever ``missed_listings`` says.

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import is_done
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
-    EndpointKey,
-    Move,
-    VirtualMachine,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VirtualMachine, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, in_words
 
 

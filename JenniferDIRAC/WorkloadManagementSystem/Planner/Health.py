@@ -12,14 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Outcome,
-    Policy,
-    RecentEnd,
-    VirtualMachine,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, RecentEnd, VirtualMachine, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 CLOUD_FAULTS = frozenset({Outcome.FAILED_TO_START, Outcome.REJECTED})
 VO_FAULTS = frozenset({Outcome.FIZZLED, Outcome.NEVER_REPORTED})

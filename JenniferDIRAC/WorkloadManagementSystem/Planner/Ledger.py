@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import Census, Count
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import (
     EVERY_VO,
@@ -23,9 +24,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
     LeverKind,
-    Limit,
     Outcome,
-    Policy,
     RecentEnd,
     Snapshot,
     VMType,
@@ -41,6 +40,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import (
     Stop,
     full,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Quota import Quota
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Shares import Shares
 

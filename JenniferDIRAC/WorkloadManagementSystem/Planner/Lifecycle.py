@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Brakes import braked, shows_life
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Draining import drain_drifted, drain_or_resume
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import (
     OVER,
@@ -29,12 +30,9 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import (
     timed_out,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
     Endpoint,
-    Move,
     Outcome,
     PilotState,
-    Policy,
     ServerState,
     ServerView,
     Snapshot,
@@ -42,6 +40,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, disbelief, watches
 
 #: Every step a record may make; what is not here is refused. The long steps are those of a director that looks late.

@@ -6,13 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Policy,
-    RecentEnd,
-    VirtualMachine,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import RecentEnd, VirtualMachine, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 #: The names of a place's hard limits, in VMs and in cores.
 ENDPOINT_LIMITS = Limit.ENDPOINT_MAX_VMS, Limit.ENDPOINT_MAX_CORES

@@ -11,22 +11,15 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import census
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Delete, Move, Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Delete,
-    EndpointKey,
-    Move,
-    Plan,
-    Policy,
-    Snapshot,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Snapshot, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.NoRoom import pauses
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import probes
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Turnover import turn_over
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import disbelief, watches

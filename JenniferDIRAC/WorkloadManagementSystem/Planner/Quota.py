@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop, full
 
 

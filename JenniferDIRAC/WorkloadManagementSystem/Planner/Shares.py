@@ -11,7 +11,8 @@ import math
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
 
 

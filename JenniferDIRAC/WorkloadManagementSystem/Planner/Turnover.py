@@ -16,14 +16,8 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, SERVED, Group, Need
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    PilotState,
-    Policy,
-    VirtualMachine,
-    VMState,
-    VMType,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, VirtualMachine, VMState, VMType, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 #: A boot is not believed to be faster, in seconds.
 _LEAST_BOOT = 60

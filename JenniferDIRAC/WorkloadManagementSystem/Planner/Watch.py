@@ -10,11 +10,11 @@ from functools import cached_property
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
-    Policy,
     Snapshot,
     VirtualMachine,
     VMState,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 #: States in which a VM with a server is to be found in its endpoint's list.
 LISTED_STATES = frozenset({VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING})

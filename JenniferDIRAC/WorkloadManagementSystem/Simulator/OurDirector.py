@@ -18,8 +18,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Plan, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import POWEROFF, VMSettings
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore

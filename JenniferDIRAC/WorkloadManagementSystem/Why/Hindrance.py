@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import SHARE, standing, told
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, Limit, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, moment
 
 # How the planner names the option that sets a limit, at the end of its words: from the CE's section on, or from that of

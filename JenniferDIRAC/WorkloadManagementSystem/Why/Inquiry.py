@@ -21,19 +21,19 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Virtua
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import place_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, concerns, covers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
     Endpoint,
     EndpointKey,
     LeverKind,
     PilotState,
-    Policy,
     Snapshot,
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
 from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offer, Wanted, obstacles
 from JenniferDIRAC.WorkloadManagementSystem.Why.Places import Place, find_place

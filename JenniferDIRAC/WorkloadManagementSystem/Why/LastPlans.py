@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, EndpointKey, Limit, Unmet, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, sentence
 

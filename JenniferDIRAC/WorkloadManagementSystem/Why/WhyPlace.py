@@ -7,15 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import SHARE, pausing, told
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Bounds,
-    EndpointKey,
-    Lever,
-    LeverKind,
-    Unmet,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Lever, LeverKind, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance, why_hindered
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, number, sentence
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import pausing, told
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Lever, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance, since, why_hindered
 from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Obstacle, Requirement, Wanted
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import counted, lasting, listed, number, sentence

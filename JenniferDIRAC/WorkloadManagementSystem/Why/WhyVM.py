@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import told
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, PilotState, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, PilotState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, moment, number, sentence
 
 

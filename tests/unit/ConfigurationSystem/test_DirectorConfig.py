@@ -7,7 +7,8 @@ import pytest
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
 from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Policy
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 SECTION = "/Systems/WorkloadManagement/Agents/CloudDirector"
 

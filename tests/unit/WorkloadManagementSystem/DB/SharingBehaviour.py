@@ -14,18 +14,8 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import KEPT_PLANS
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Plan
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Claim, LeaseLost, Overtaken, UnknownLever
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import LeverRecord
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Create,
-    EndpointKey,
-    Lever,
-    LeverKind,
-    Limit,
-    Outcome,
-    Stopped,
-    Unmet,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Limit, Stopped, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Lever, LeverKind, Outcome, VMState
 
 GRIF, NAPLES = EL9.endpoint, NAPOLI.endpoint
 OVER = timedelta(0)  # a lease of this length is over at once

@@ -19,8 +19,9 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     UnknownVM,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

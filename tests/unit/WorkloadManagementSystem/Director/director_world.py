@@ -19,7 +19,9 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Virtua
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, Plan, Policy, TaskQueue, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,17 +10,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import MAX_PASSES
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Create,
-    Endpoint,
-    Limit,
-    Plan,
-    Stopped,
-    Unmet,
-    VMType,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Limit, Plan, Stopped, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, VMType, VMTypeKey
 
 Q = VMTypeKey("A", "a", "q")
 

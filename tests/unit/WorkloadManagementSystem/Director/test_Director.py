@@ -23,11 +23,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import RefusedToStart
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import MAX_CONSOLES
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Outcome,
-    PilotState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, VMState
 
 
 def end_word(vm: str, code: int, reason: str) -> str:

@@ -10,12 +10,7 @@ from director_world import World
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import MAX_PASSES
 from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Outcome,
-    TaskQueue,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, TaskQueue, VMState, VMTypeKey
 
 NO_ROOM = [Fault.NO_OFFERING, Fault.REFUSE]
 

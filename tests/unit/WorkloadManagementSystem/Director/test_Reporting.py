@@ -8,17 +8,14 @@ from director_world import START, World
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
     Lever,
     LeverKind,
-    Limit,
-    Plan,
     Snapshot,
-    Stopped,
     TaskQueue,
-    Unmet,
     VirtualMachine,
     VMState,
     VMType,

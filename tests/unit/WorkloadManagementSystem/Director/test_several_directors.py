@@ -13,7 +13,8 @@ from sqlalchemy import create_engine
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL, LeaseKeeper
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Plan, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState
 
 A, B = EndpointKey("CLOUD.A.fr", "cloud.a.fr-ce"), EndpointKey("CLOUD.B.fr", "cloud.b.fr-ce")
 LONG = timedelta(hours=1)

@@ -19,14 +19,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import PilotF
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Limit,
-    Outcome,
-    PilotState,
-    TaskQueue,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, TaskQueue, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import MemoryDatabase
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 

@@ -6,7 +6,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     Endpoint,
     EndpointKey,
-    Policy,
     ServerState,
     ServerView,
     Snapshot,
@@ -16,6 +15,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMType,
     VMTypeKey,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 POLICY = Policy()

@@ -5,16 +5,10 @@ from dataclasses import replace
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    CloudUse,
-    Create,
-    Limit,
-    Outcome,
-    Policy,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Create, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, Outcome, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 BOTH = {key(GRIF), key(NAPOLI)}
 

@@ -4,8 +4,9 @@ import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, Policy, RecentEnd, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, RecentEnd, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 MANY = Policy(max_booting=1000, max_creates_per_cycle=1000)
 

@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 from planner_world import NOW, POLICY, ago, seen, vm
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Outcome,
-    PilotState,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 LOST = {"state": VMState.RUNNING, "jobs": 1, "pilot": PilotState.RUNNING, "heartbeat_at": ago(60)}

@@ -5,10 +5,7 @@ from dataclasses import replace
 import pytest
 from planner_world import GRIF, NOW, POLICY, ago, endpoint, snapshot
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    PilotState,
-    UnknownServer,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, UnknownServer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 STRAY = UnknownServer("s1", "vm1", "belle", 1, seen=2, created_at=ago(6))

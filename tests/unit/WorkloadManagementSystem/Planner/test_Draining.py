@@ -6,13 +6,8 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, seen, server, snapshot, vm
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
-    Outcome,
-    PilotState,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 BUSY = {"state": VMState.RUNNING, "jobs": 1, "pilot": PilotState.RUNNING}

@@ -6,14 +6,8 @@ from datetime import timedelta
 import pytest
 from planner_world import NOW, POLICY, ago, endpoint, server, snapshot, vm
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
-    EndReport,
-    Outcome,
-    PilotState,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndReport, Outcome, PilotState, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 WORKING = [VMState.RUNNING, VMState.DRAINING]

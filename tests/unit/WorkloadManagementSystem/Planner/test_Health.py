@@ -5,14 +5,8 @@ from dataclasses import replace
 import pytest
 from planner_world import GRIF, NOW, POLICY, ago, endpoint, key, seen, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Limit,
-    Outcome,
-    PilotState,
-    RecentEnd,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, RecentEnd, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 CLOUD = [Outcome.FAILED_TO_START, Outcome.REJECTED]

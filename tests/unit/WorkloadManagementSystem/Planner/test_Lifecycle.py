@@ -19,12 +19,11 @@ from planner_world import (
     vm_type,
 )
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import assess
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS, is_allowed
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Delete,
     EndReport,
-    Limit,
     Outcome,
     PilotState,
     ServerState,

@@ -5,15 +5,10 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NOW, POLICY, ago, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Limit,
-    Outcome,
-    Policy,
-    RecentEnd,
-    ServerState,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, RecentEnd, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 SMALL, OTHER = vm_type(), vm_type(queue="other")
 

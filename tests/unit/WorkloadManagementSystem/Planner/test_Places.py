@@ -5,13 +5,8 @@ from dataclasses import replace
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Bounds,
-    CloudUse,
-    Limit,
-    UnknownServer,
-    VMState,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, CloudUse, UnknownServer, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 BOTH = {key(GRIF), key(NAPOLI)}

@@ -21,7 +21,8 @@ from planner_world import (
 )
 
 import JenniferDIRAC.WorkloadManagementSystem.Planner as planner
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Plan, ServerState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 

@@ -6,8 +6,10 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 BELLE, T2K = task_queue(1, 99, "belle"), task_queue(2, 99, "t2k.org")
 MANY = Policy(max_booting=1000, max_creates_per_cycle=1000)

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from planner_world import NOW, endpoint, key, server, snapshot, task_queue, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, Policy, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 SHARES = {"belle": 50, "t2k.org": 20}
 CYCLE = timedelta(minutes=1)

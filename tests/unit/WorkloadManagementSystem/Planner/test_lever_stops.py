@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, snapshot, task_queue, vm_type
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import draining
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 

@@ -15,7 +15,8 @@ from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.WorkloadManagementSystem.Client.VirtualMachineManagerClient import VirtualMachineManagerClient
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport, Intent
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Limit, Outcome, Unmet, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler import (
     VirtualMachineManager,
     VirtualMachineManagerHandler,

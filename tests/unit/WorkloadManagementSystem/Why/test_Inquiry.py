@@ -13,14 +13,9 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigPro
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import UnknownVM, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    LeverKind,
-    PilotState,
-    Policy,
-    VMState,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import LeverKind, PilotState, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
 from JenniferDIRAC.WorkloadManagementSystem.Why.Places import NoSuchPlace
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from why_world import EL9, FULL, LARGE, NOW, ago, plan, stopped, unmet
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Answer, Create, Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Limit
 from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
 
 CREATE = Create(EL9, "belle", 1, 0, 7)

@@ -7,12 +7,11 @@ import pytest
 from why_world import EL9, FULL, LARGE, NOW, ago, lever, unmet
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, Transition, VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
     Bounds,
     EndpointKey,
     LeverKind,
-    Limit,
     Outcome,
     PilotState,
     VMState,

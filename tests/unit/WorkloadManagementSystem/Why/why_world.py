@@ -3,15 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    Answer,
-    Lever,
-    LeverKind,
-    Limit,
-    Stopped,
-    Unmet,
-    VMTypeKey,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit, Stopped, Unmet
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMTypeKey
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9")
