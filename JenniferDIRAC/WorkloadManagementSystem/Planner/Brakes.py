@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from itertools import chain
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import OVER, WORKING
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import Fleet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, VirtualMachine
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
@@ -16,7 +18,7 @@ def shows_life(vm: VirtualMachine) -> bool:
 
 
 def braked(
-    decisions: Mapping[str, Move | Delete], by_clock: Set[str], vms: Iterable[VirtualMachine], policy: Policy
+    decisions: Mapping[str, Move | Delete], by_clock: Set[str], fleets: Iterable[Fleet], policy: Policy
 ) -> dict[str, Move | Delete]:
     """Every step but some deletes of an endpoint; new deletes go first, then the oldest VM.
 
@@ -24,12 +26,12 @@ def braked(
     deletes there are ``max_deletes_per_cycle``. Were the repeated ones first, a few servers that the cloud cannot
     delete would keep all others alive.
     """
-    vms = tuple(vms)
+    fleets = tuple(fleets)
     kept = dict(decisions)
-    alive = Counter(vm.endpoint for vm in vms if shows_life(vm)) if by_clock else Counter()
+    alive = Counter(vm.endpoint for vm in chain(*fleets) if shows_life(vm)) if by_clock else Counter()
     killed: Counter[EndpointKey] = Counter()
     deleted: Counter[EndpointKey] = Counter()
-    doomed = [vm for vm in vms if vm.id in decisions and isinstance(decisions[vm.id], Delete)]
+    doomed = [vm for fleet in fleets for vm in fleet.others if isinstance(decisions.get(vm.id), Delete)]
     for vm in sorted(doomed, key=lambda vm: (vm.state in OVER, vm.created_at, vm.id)):
         where = vm.endpoint
         kill = vm.id in by_clock and shows_life(vm)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import is_supply
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import Fleet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
@@ -52,31 +53,27 @@ class Census:
 
 
 def census(
-    groups: Mapping[VMTypeKey, Collection[VirtualMachine]],
+    fleets: Mapping[VMTypeKey, Fleet],
     endpoints: Mapping[EndpointKey, Endpoint],
     watches: Mapping[EndpointKey, Watch],
 ) -> Census:
-    """Counts the VMs, which stand by VM type. One that has ended counts as long as its server is listed."""
+    """Counts the VMs. One that has ended counts as long as its server is listed."""
     taken = Census()
     listed: dict[EndpointKey, frozenset[str]] = {}
-    running = VMState.RUNNING
-    for key, group in groups.items():
+    for key, fleet in fleets.items():
         where = key.endpoint
         counts: defaultdict[str, Count] = defaultdict(Count)
         # Most VMs, most of the time: nothing but their size matters.
-        busy = Counter([(vm.vo, vm.cores) for vm in group if vm.state is running and vm.jobs > 0])
-        for (vo, cores), number in busy.items():
+        for (vo, cores), number in Counter([(vm.vo, vm.cores) for vm in fleet.at_work]).items():
             count = counts[vo.lower()]
             count.vms += number
             count.cores += number * cores
-        taken.live[where] += busy.total()
-        if busy.total() < len(group):
-            if where not in listed:
-                endpoint = endpoints.get(where)
-                listed[where] = frozenset([server.vm for server in (endpoint and endpoint.servers) or ()])
-            for vm in group:
-                if vm.state is not running or vm.jobs <= 0:
-                    _count(vm, counts[vm.vo.lower()], listed[where], watches.get(where), taken)
+        taken.live[where] += len(fleet.at_work)
+        if fleet.others and where not in listed:
+            endpoint = endpoints.get(where)
+            listed[where] = frozenset([server.vm for server in (endpoint and endpoint.servers) or ()])
+        for vm in fleet.others:
+            _count(vm, counts[vm.vo.lower()], listed[where], watches.get(where), taken)
         taken.counts[key] = counts
     return taken
 
@@ -107,4 +104,4 @@ def _count(vm: VirtualMachine, count: Count, listed: frozenset[str], watch: Watc
         count.unproven += 1
         taken.supply.append(vm)
     ended_itself = vm.said is not None or vm.pilot is PilotState.FINISHED
-    count.searching += starting or (state is VMState.RUNNING and not ended_itself)
+    count.searching += starting or (state is VMState.RUNNING and vm.jobs == 0 and not ended_itself)

@@ -10,8 +10,7 @@ ends when the cloud lists it no more, and a delete that was asked for before it 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,8 +28,10 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import (
     stored,
     timed_out,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import Fleet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
+    EndpointKey,
     Outcome,
     PilotState,
     ServerState,
@@ -41,7 +42,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMTypeKey,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, disbelief, watches
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, disbelief
 
 #: Every step a record may make; what is not here is refused. The long steps are those of a director that looks late.
 TRANSITIONS: frozenset[tuple[VMState, VMState]] = frozenset(
@@ -63,34 +64,23 @@ def is_allowed(source: VMState, target: VMState) -> bool:
     return (source, target) in TRANSITIONS
 
 
-def by_type(vms: Iterable[VirtualMachine]) -> dict[VMTypeKey, list[VirtualMachine]]:
-    groups: defaultdict[VMTypeKey, list[VirtualMachine]] = defaultdict(list)
-    for vm in vms:
-        groups[vm.vm_type].append(vm)
-    return groups
-
-
 def decide_all(
-    snapshot: Snapshot,
-    policy: Policy,
-    now: datetime,
-    groups: Mapping[VMTypeKey, Iterable[VirtualMachine]] | None = None,
+    snapshot: Snapshot, fleets: Mapping[VMTypeKey, Fleet], watches: Mapping[EndpointKey, Watch], policy: Policy
 ) -> dict[str, Move | Delete]:
-    """The decision of this cycle per VM, by the VM's id; VMs that stay as they are have none.
-
-    ``groups`` are the VMs by type, for whoever has them already.
-    """
+    """The decision of this cycle per VM, by the VM's id; VMs that stay as they are have none."""
     listed = {endpoint.key: endpoint for endpoint in snapshot.endpoints if endpoint.servers is not None}
-    watch = {key: each for key, each in watches(snapshot, policy, now).items() if key in listed}
+    watch = {key: watches[key] for key in listed}
     disbelieved = {key for key, endpoint in listed.items() if disbelief(endpoint, snapshot.vms, watch[key])}
     servers = {key: {server.vm: server for server in endpoint.servers or ()} for key, endpoint in listed.items()}
     decisions: dict[str, Move | Delete] = {}
     by_clock: set[str] = set()
-    for vm_type, group in (by_type(snapshot.vms) if groups is None else groups).items():
+    drifted = False
+    for vm_type, fleet in fleets.items():
         where = vm_type.endpoint
         if where not in listed:
             continue
-        for vm in _to_judge(group, servers[where], watch[where]):
+        for vm in fleet.others:
+            drifted = drifted or bool(vm.drifted)
             server = servers[where].get(vm.id)
             if server is not None and server.id != vm.server_id:
                 server = server_of(vm, listed[where])
@@ -102,35 +92,11 @@ def decide_all(
             decisions[vm.id] = decision
             if isinstance(decision, Delete) and shows_life(vm) and not (server and shown(vm, server, watch[where])):
                 by_clock.add(vm.id)
-    decisions = braked(decisions, by_clock, snapshot.vms, policy)
-    if not any(vm.drifted for vm in snapshot.vms):
+    decisions = braked(decisions, by_clock, fleets.values(), policy)
+    if not drifted:
         return decisions
     seen = [vm for vm in snapshot.vms if vm.endpoint in servers and vm.id in servers[vm.endpoint]]
     return decisions | drain_drifted(seen, decisions, watch)
-
-
-def _to_judge(vms: Iterable[VirtualMachine], servers: Mapping[str, ServerView], watch: Watch) -> list[VirtualMachine]:
-    """All but those that are plainly at work, as almost all are: it has had a job, its server is well, it said no end,
-    is young, and nobody wants it drained. To ask each rule about each of them would take half of the cycle."""
-    young, heard = watch.drained_before, watch.now - watch.policy.heartbeat_timeout
-    running, working, active = VMState.RUNNING, PilotState.RUNNING, ServerState.ACTIVE
-    return [
-        vm
-        for vm in vms
-        if not (
-            vm.state is running
-            and vm.jobs > 0
-            and vm.pilot is working
-            and (server := servers.get(vm.id)) is not None
-            and server.state is active
-            and vm.said is None
-            and vm.pilot_finished_at is None
-            and vm.created_at >= young
-            and (vm.heartbeat_at is None or vm.heartbeat_at > heard)
-            and not vm.drain
-            and server.id == vm.server_id
-        )
-    ]
 
 
 def server_of(vm: VirtualMachine, endpoint: Endpoint) -> ServerView | None:

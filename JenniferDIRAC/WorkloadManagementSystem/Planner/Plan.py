@@ -13,10 +13,11 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import census
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Delete, Move, Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, Group, assign, each_once, grouped
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import fleets
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import ends_of, unhealthy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Health, Ledger
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, by_type, decide_all
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import after, decide_all
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Snapshot, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.NoRoom import pauses
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
@@ -35,19 +36,16 @@ def plan_cycle(
     the creates that each endpoint got in this cycle already.
     """
     snapshot = apply_levers(snapshot, now)
-    groups = by_type(snapshot.vms)
-    decisions = decide_all(snapshot, policy, now, groups)
     watch = watches(snapshot, policy, now)
-    for key in {vm.vm_type for vm in snapshot.vms if vm.id in decisions}:
-        groups[key] = [after(vm, decisions.get(vm.id), now) for vm in groups[key]]
-    endpoints = {endpoint.key: endpoint for endpoint in snapshot.endpoints}
-    taken = census(groups, endpoints, watch)
+    vms = fleets(snapshot, watch)
+    decisions = decide_all(snapshot, vms, watch, policy)
+    for fleet in vms.values():
+        fleet.others = [after(vm, decisions.get(vm.id), now) for vm in fleet.others]
+    taken = census(vms, {endpoint.key: endpoint for endpoint in snapshot.endpoints}, watch)
     # The end of what had ended before this cycle stands in the recent ends already, and counts once.
     new_ends = (vm for vm in taken.ending if vm.state is VMState.DELETING or isinstance(decisions.get(vm.id), Move))
     ends = ends_of(snapshot.recent_ends, new_ends)
-    health = Health(
-        unhealthy(ends, groups), pauses(ends, groups, policy, now), boot_success(ends, groups, policy.health_window)
-    )
+    health = Health(unhealthy(ends, vms), pauses(ends, vms, policy, now), boot_success(ends, vms, policy.health_window))
     believed = replace(
         snapshot,
         endpoints=tuple(
@@ -61,7 +59,7 @@ def plan_cycle(
     wanted = grouped(each_once(snapshot.task_queues))
     vm_types = {vm_type.key: vm_type for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
     assign(wanted, taken.supply, vm_types, health.success)
-    turn_over(wanted, groups, vm_types, policy, now)
+    turn_over(wanted, vms, vm_types, policy, now)
     allocation = allocate(believed, (*wanted, *probes(snapshot, wanted, ledger)), ledger)
     ordered = [decision for _, decision in sorted(decisions.items())]
     return Plan(

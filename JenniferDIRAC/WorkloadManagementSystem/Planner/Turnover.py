@@ -10,17 +10,19 @@ turnover no more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB, SERVED, Group, Need
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import Fleet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, VirtualMachine, VMState, VMType, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
-#: A boot is not believed to be faster, in seconds.
-_LEAST_BOOT = 60
+#: A boot is not believed to be faster.
+_LEAST_BOOT = timedelta(minutes=1)
 #: A queue that was not seen to lose a job for so many boot times is not left to turnover.
 _TRUSTED_BOOTS = 2
 # While DIRAC does not answer, the pilots are what they were: else its silence would start VMs for what they take.
@@ -29,12 +31,12 @@ _AT_WORK = frozenset({PilotState.RUNNING, PilotState.NOT_ASKED})
 
 def turn_over(
     groups: Iterable[Group],
-    vms: Mapping[VMTypeKey, Collection[VirtualMachine]],
+    fleets: Mapping[VMTypeKey, Fleet],
     vm_types: Mapping[VMTypeKey, VMType],
     policy: Policy,
     now: datetime,
 ) -> None:
-    """Counts what VMs at work, which stand by VM type, will take of the jobs that no VM on its way takes.
+    """Counts what VMs at work will take of the jobs that no VM on its way takes.
 
     Each take counts once, first for the task queues that the fewest VM types match.
     """
@@ -48,7 +50,7 @@ def turn_over(
     if not needs:
         return
     # In the order of their names; what is used up goes, and VMs are looked at when the first queue asks for their type.
-    ordered = sorted((key for key in vms if key in vm_types), key=attrgetter("site", "ce", "queue"))
+    ordered = sorted((key for key in fleets if key in vm_types), key=attrgetter("site", "ce", "queue"))
     open_to: dict[str, dict[VMTypeKey, None]] = {vo: dict.fromkeys(ordered) for vo in {need.group.vo for need in needs}}
     found: dict[VMTypeKey, dict[str, list[_Takes]]] = {}
     for need in sorted(needs, key=lambda need: (len(need.group.matches), need.queue.id)):
@@ -60,7 +62,7 @@ def turn_over(
                 continue
             of_type = found.get(key)
             if of_type is None:
-                of_type = found[key] = _takes(vms[key], vm_type, policy, now)
+                of_type = found[key] = _takes(fleets[key], vm_type, policy, now)
             takes = of_type.get(group.vo)
             if not takes:
                 del mine[key]
@@ -92,41 +94,38 @@ def _leave(need: Need, takes: _Takes, vm_type: VMType, now: datetime) -> None:
     need.turned_over += taken
 
 
-def _takes(vms: Iterable[VirtualMachine], vm_type: VMType, policy: Policy, now: datetime) -> dict[str, list[_Takes]]:
+def _takes(fleet: Fleet, vm_type: VMType, policy: Policy, now: datetime) -> dict[str, list[_Takes]]:
     """By VO, in lower case, with the median of the times from request to Running as boot time. The jobs
     that first filled a VM say nothing of turnover."""
-    workers = _workers(vms)
+    workers = _workers(fleet)
     if not workers:
         return {}
-    boots = [_seconds(vm.since - vm.created_at) for vm in workers]
-    boot = max(_LEAST_BOOT, min(_seconds(_longest(policy)), sorted(boots)[len(boots) // 2]))
-    sums: dict[tuple[str, int], int] = {}
+    since = [vm.running_at or vm.since for vm in workers]
+    boots = sorted([at - vm.created_at for vm, at in zip(workers, since, strict=True)])
+    boot = max(_LEAST_BOOT, min(_longest(policy), boots[len(boots) // 2]))
+    seconds, sums = int(boot.total_seconds()), defaultdict[tuple[str, int], int](int)
     first = {cores: vm_type.jobs_at_once(1, cores) for cores in {vm.cores for vm in workers}}
-    for vm, its_boot in zip(workers, boots, strict=True):
+    for vm, at in zip(workers, since, strict=True):
         later = vm.jobs - first[vm.cores]
         if later > 0:
-            at_work = _seconds(now - vm.since)
-            if its_boot > boot:  # one that was drained and works again came to Running late, and its jobs did not
-                at_work += its_boot - boot
-            kind = vm.vo, vm.cores
-            sums[kind] = sums.get(kind, 0) + later * boot * JOB // (at_work if at_work > boot else boot)
+            at_work = now - at
+            of_boot = later * JOB
+            if at_work > boot:
+                of_boot = of_boot * seconds // (at_work.days * 86400 + at_work.seconds)
+            sums[vm.vo, vm.cores] += of_boot
     found: dict[str, list[_Takes]] = {}
     for (vo, cores), number in sorted(sums.items()):
-        found.setdefault(vo.lower(), []).append(_Takes(cores, number, timedelta(seconds=boot)))
+        found.setdefault(vo.lower(), []).append(_Takes(cores, number, boot))
     return found
 
 
-def _seconds(time: timedelta) -> int:
-    return time.days * 86400 + time.seconds
-
-
-def _workers(vms: Iterable[VirtualMachine]) -> list[VirtualMachine]:
+def _workers(fleet: Fleet) -> list[VirtualMachine]:
     """Those that took jobs before and will take more. Of one with a single job nobody knows when it takes another."""
-    running, at_work = VMState.RUNNING, _AT_WORK
-    return [
+    running = VMState.RUNNING
+    return [vm for vm in fleet.at_work if vm.jobs > 1] + [
         vm
-        for vm in vms
-        if vm.jobs > 1 and vm.state is running and vm.said is None and not vm.drain and vm.pilot in at_work
+        for vm in fleet.others
+        if vm.jobs > 1 and vm.state is running and vm.said is None and not vm.drain and vm.pilot in _AT_WORK
     ]
 
 

@@ -57,7 +57,7 @@ def test_jobs_are_left_to_vms_at_work_as_far_as_their_pace_reaches_in_one_boot_t
         ({"boot": 5}, 0.5),
         ({"boot": 20}, 2.0),
         ({"boot": 0}, 0.1),  # one minute at least
-        ({"boot": 40, "jobs": 9}, 2.666),  # 25 minutes, as the time-outs allow, and 75 of work
+        ({"boot": 40, "jobs": 9, "running_at": ago(75)}, 2.666),  # drained since, and at work again for an hour
         ({"minutes": 1, "jobs": 3}, 2.0),  # so young that its pace is not known yet
     ],
 )
@@ -68,8 +68,8 @@ def test_what_a_vm_takes_is_its_pace_after_its_first_job_times_the_boot_time(oth
 def test_the_boot_time_is_the_median_of_those_of_its_vm_type():
     quick = [worker(f"w{number}", boot=boot) for number, boot in enumerate((2, 10, 10))]
     assert left(seen(*quick, queues=[waiting(jobs=9)]))[0] == {1: 3.0}
-    slow = [worker(f"w{number}", boot=boot) for number, boot in enumerate((10, 10, 40))]  # the last is 90 min at work
-    assert left(seen(*slow, queues=[waiting(jobs=9)]))[0] == {1: 2.666}
+    again = worker("w3", boot=40, running_at=ago(90))  # drained since, and at work again
+    assert left(seen(worker("w1"), worker("w2"), again, queues=[waiting(jobs=9)]))[0] == {1: 2.666}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_while_dirac_does_not_answer_the_pilots_are_taken_to_be_at_work():
 
 
 def test_a_vm_that_was_drained_and_works_again_keeps_its_pace():
-    resumed = worker(minutes=0, boot=70)
+    resumed = worker(minutes=0, boot=70, running_at=ago(60))
     steady = [worker(f"w{number}") for number in (1, 2)]
     assert left(seen(resumed, *steady, queues=[waiting(jobs=9)]))[0] == {1: 3.0}
 
