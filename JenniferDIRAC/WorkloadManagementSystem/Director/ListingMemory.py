@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Server
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation
 
@@ -18,7 +19,8 @@ class ListingMemory:
 
     ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
     they hold suspiciously few of the servers that the records know. ``lendable_since`` is by VO since when there is
-    room that no other installation takes for it; a VO is not in it while it is not so.
+    room that no other installation takes for it; a VO is not in it while it is not so. ``lacking`` are the servers that
+    the last list does not hold and the one before it did, ``hidden`` the names of those among them that no record knows.
     """
 
     def __init__(self) -> None:
@@ -26,7 +28,10 @@ class ListingMemory:
         self._last: datetime | None = None
         self.suspect_since: datetime | None = None
         self._missed: dict[str, int] = {}
+        self._servers: tuple[Server, ...] = ()
+        self.lacking: tuple[Server, ...] = ()
         self._strikes: dict[str, int] = {}
+        self.hidden: frozenset[str] = frozenset()
         self._others: Mapping[str, Set[str]] | None = None
         self.lendable_since: dict[str, datetime] = {}
 
@@ -42,6 +47,9 @@ class ListingMemory:
             self._others = None
         self._last = now
         self.suspect_since = (self.suspect_since or now) if suspect else None
+        ids = {server.id for server in look.servers}
+        self.lacking = tuple(server for server in self._servers if server.id not in ids)
+        self._servers = look.servers
         listed = {server.identity.vm for server in look.servers if server.identity is not None}
         self._missed = {
             record.vm_id: 0 if record.vm_id in listed else self.missed(record.vm_id) + 1 for record in records
@@ -51,9 +59,11 @@ class ListingMemory:
         """Complete listings in a row that did not hold this VM."""
         return self._missed.get(vm, 0)
 
-    def strike(self, strays: Iterable[str]) -> None:
-        """Take in which servers (ids) of a complete listing no record knows."""
-        self._strikes = {server: self.strikes(server) + 1 for server in strays}
+    def strike(self, strays: Iterable[Server]) -> None:
+        """Take in which servers no record knows, of those that the complete listing holds and of those it lacks."""
+        lacking = {server.id for server in self.lacking}
+        self._strikes = {server.id: self.strikes(server.id) + 1 for server in strays if server.id not in lacking}
+        self.hidden = frozenset(server.name for server in strays if server.id in lacking)
 
     def strikes(self, server: str) -> int:
         """Complete listings in a row that held this server while no record knew it."""

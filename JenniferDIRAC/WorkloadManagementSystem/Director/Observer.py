@@ -202,11 +202,7 @@ class Observer:
             awaited = Awaited(
                 first_word=frozenset(record.vm_id for record in mine if record.first_word_at is None),
                 end=frozenset(record.vm_id for record in mine),
-                doubted=frozenset(
-                    Identity(installation, record.vm_id, record.vo, record.cores).name
-                    for record in by_endpoint.get(key, ())
-                    if key in self._memory and self._memory[key].missed(record.vm_id)
-                ),
+                doubted=self._doubted(key, by_endpoint.get(key, ()), installation),
             )
             ask_expiries = self._expiries.is_due(key, now)
             looks[key] = partial(observe, vm_types=config.vm_types, awaited=awaited, ask_expiries=ask_expiries)
@@ -218,6 +214,15 @@ class Observer:
             if isinstance(result, Exception):
                 self._warn(f"{key}: its servers could not be listed, so none of its records changes: {result}")
         return seen
+
+    def _doubted(self, key: EndpointKey, records: Iterable[VMRecord], installation: str) -> frozenset[str]:
+        """Names of the servers that the last list of this endpoint lacked."""
+        if (memory := self._memory.get(key)) is None:
+            return frozenset()
+        missed = (record for record in records if memory.missed(record.vm_id))
+        return memory.hidden.union(
+            Identity(installation, record.vm_id, record.vo, record.cores).name for record in missed
+        )
 
     def _remember(
         self,
@@ -247,13 +252,21 @@ class Observer:
     def _unknown(
         self, seen: Mapping[EndpointKey, Observation | Exception], installation: str, known: set[str]
     ) -> dict[EndpointKey, tuple[Server, ...]]:
-        """Our servers in each complete listing of which there is no record at all."""
-        listed = {key: look.servers for key, look in seen.items() if isinstance(look, Observation)}
+        """Our servers in each complete listing of which there is no record at all.
+
+        One that only this listing lacks counts still, as one with a record does, until it is asked for by name: else a
+        list that was cut short would make room that is not there.
+        """
+        listed = {
+            key: (*look.servers, *self._memory[key].lacking)
+            for key, look in seen.items()
+            if isinstance(look, Observation)
+        }
         found = {key: strays(servers, installation, known) for key, servers in listed.items()}
         late = self._store.known({server.identity.vm for servers in found.values() for server in servers})
         found = {key: strays(servers, installation, late) for key, servers in found.items()}
         for key, servers in found.items():
-            self._memory[key].strike(server.id for server in servers)
+            self._memory[key].strike(servers)
         return found
 
     def _demand_problem(self, demand: Demand) -> str:

@@ -119,7 +119,7 @@ class Chaos:
             director.name: Operators(director, Random(f"{seed}/operators of {director.name}"), lambda: self.world.now)
             for director in self.directors
         }
-        self._to_sweep: frozenset[str] = frozenset()
+        self._to_sweep: frozenset[tuple[EndpointKey, str]] = frozenset()
         self._trouble = True
         for director in self.directors:
             director.database.disturb = self._disturb
@@ -286,23 +286,23 @@ class Chaos:
         guests = any(cloud.guests for cloud in self.world.clouds.values())
         return not guests and not any(director.database.live for director in self.directors) and not self._ports()
 
-    def _servers_to_sweep(self) -> Iterator[str]:
+    def _servers_to_sweep(self) -> Iterator[tuple[EndpointKey, str]]:
         """Those whose ports are to be gone in the end; what was refused for long is left to the cloud's admins."""
         for director in self.directors:
-            yield from (record.server_id for record in director.store.live())
-            yield from (record.server_id for record in director.store.recent_ends(self.world.now - LOOK_BACK / 2))
+            ended = director.store.recent_ends(self.world.now - LOOK_BACK / 2)
+            yield from ((record.endpoint, record.server_id) for record in (*director.database.live.values(), *ended))
 
     def _ports(self) -> list[str]:
-        ports = [port for cloud in self.world.clouds.values() for port in cloud.ports]
-        ports = [port for port in ports if port.server_id in self._to_sweep]
-        return [port.id for port in ports if port.server_id not in self._vanished()] if ports else []
+        ports = {(key, port.server_id): port for key, cloud in self.world.clouds.items() for port in cloud.ports}
+        left = ports.keys() & self._to_sweep
+        return [ports[server].id for server in sorted(left - self._vanished())] if left else []
 
-    def _vanished(self) -> frozenset[str]:
+    def _vanished(self) -> frozenset[tuple[EndpointKey, str]]:
         """The servers that may come back, for all that is known."""
         ends = (
             end for director in self.directors for end in director.store.recent_ends(self.world.now - 9 * LOOK_BACK)
         )
-        return frozenset(end.server_id for end in ends if end.outcome is Outcome.VANISHED)
+        return frozenset((end.endpoint, end.server_id) for end in ends if end.outcome is Outcome.VANISHED)
 
     def _judge(self) -> None:
         for key, cloud in self.world.clouds.items():

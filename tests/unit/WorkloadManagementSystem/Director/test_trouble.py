@@ -428,9 +428,8 @@ def test_the_pilot_of_an_open_intent_is_entered_because_its_server_may_be_there(
     assert world.the_vm().pilot_reference in world.dirac.pilots
 
 
-def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
-    database = MemoryDatabase()
-    world = World(store=MemoryStore(database))
+def lose_a_record(world: World, database: MemoryDatabase) -> str:
+    """One of two VMs at work is forgotten, and the director comes to know in a cycle; the one that is kept."""
     database.clock = lambda: world.now
     world.wait_for_jobs(2)
     world.cycle(60)
@@ -442,8 +441,30 @@ def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
     database.lose(lost)
     with pytest.raises(StoreUnavailable, match=f"a record is lost.*{lost}"):
         world.cycle()
+    return kept
+
+
+def test_a_record_that_is_lost_costs_one_cycle_and_its_server_is_a_stray():
+    database = MemoryDatabase()
+    world = World(store=MemoryStore(database))
+    kept = lose_a_record(world, database)
     world.cycle()
     assert (list(database.live), database.live[kept].state) == ([kept], VMState.RUNNING)
+    assert len(world.cloud.list_servers()) == 2
+
+
+@pytest.mark.parametrize("whole_lists", [0, 1])
+def test_a_stray_that_short_lists_hide_still_takes_its_room(whole_lists):
+    database = MemoryDatabase()
+    world = World(store=MemoryStore(database))
+    world.configs = tuple(config.model_copy(update={"max_vms": 2}) for config in world.configs)
+    lose_a_record(world, database)
+    for _ in range(whole_lists):
+        world.cycle()
+    world.wait_for_jobs(5)
+    for _ in range(3):
+        world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST)
+        world.cycle()
     assert len(world.cloud.list_servers()) == 2
 
 
