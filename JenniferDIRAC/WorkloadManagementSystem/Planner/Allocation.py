@@ -17,7 +17,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Ledger, Offer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Market import Market
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Snapshot, VMType, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _market(vo: str, groups: list[Group], vm_types: Iterable[VMType], ledger: Le
     offers = []
     for order, vm_type in enumerate(vm_types):
         if vm_type.vos not in known:
-            known[vm_type.vos] = serves(vm_type, vo)
+            known[vm_type.vos] = vm_type.serves(vo)
         if known[vm_type.vos] and vm_type.key in matched:
             offers.append(ledger.offer(vm_type, vo, order))
     return Market(vo, groups, offers)

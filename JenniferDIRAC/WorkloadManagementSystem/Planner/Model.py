@@ -169,6 +169,10 @@ class VMType:
     matches_known: bool = True
     drain: str = ""
 
+    def serves(self, vo: str) -> bool:
+        """Whether the VO may use it; DIRAC compares VO names without case."""
+        return not self.vos or any(name.lower() == vo.lower() for name in self.vos)
+
     def jobs_at_once(self, processors: int, cores: int = 0) -> int:
         """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any).
 
