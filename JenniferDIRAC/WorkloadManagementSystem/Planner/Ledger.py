@@ -43,6 +43,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import (
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Quota import Quota
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Shares import Shares
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 
 #: So many unready VMs are no reason to stop, whatever share of an endpoint's VMs they are.
 FEW_UNREADY = 3
@@ -237,7 +238,7 @@ class Ledger:
         if slow <= FEW_UNREADY or 100 * slow <= policy.max_unready_percent * live:
             return ""
         return (
-            f"{key}: {slow} of {live} VMs have not come up within {_minutes(policy.slow_start)}, more than "
+            f"{key}: {slow} of {live} VMs have not come up within {lasting(policy.slow_start)}, more than "
             f"{policy.max_unready_percent} %; option CloudDirector/MaxUnreadyPercent"
         )
 
@@ -360,7 +361,3 @@ def _why(end: RecentEnd) -> str:
 
 def _left(until: datetime | None, now: datetime) -> timedelta | None:
     return None if until is None else until - now
-
-
-def _minutes(time: timedelta) -> str:
-    return f"{time / timedelta(minutes=1):g} min"

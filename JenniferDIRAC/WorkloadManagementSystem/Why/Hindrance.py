@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import SHARE, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, moment
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import moment
 
 # How the planner names the option that sets a limit, at the end of its words: from the CE's section on, or from that of
 # the agent, or of a VO.

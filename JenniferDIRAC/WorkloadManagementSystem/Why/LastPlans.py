@@ -11,8 +11,9 @@ from functools import cached_property
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, sentence
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import sentence
 
 #: A plan that much older than now is none to answer with: its director is gone.
 OLD = timedelta(minutes=10)

@@ -22,7 +22,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts, why_job
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import PlaceFacts, QueueLine, why_everything, why_place
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyTaskQueue import ComingVM, Fit, QueueFacts, why_task_queue
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyVM import VMFacts, why_vm
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, listed, moment, number, sentence
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import listed, moment, number, sentence
 
 GRIF = EL9.endpoint
 GRIF_CS = "/Resources/Sites/CLOUD/CLOUD.GRIF.fr/CEs/grif"
@@ -39,14 +39,6 @@ IS_FULL = f"CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use) ({GRIF_CS}/MaxVMs); 
 
 
 # Words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (-5, "0 s"), (40, "40 s"), (200, "3 min 20 s"), (7200, "2 h"), (100800, "1 d 4 h"), (86430, "1 d")],
-)
-def test_a_length_of_time(seconds, text):
-    assert lasting(timedelta(seconds=seconds)) == text
 
 
 def test_small_words():
