@@ -35,7 +35,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
-from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offer, Wanted, obstacles
+from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offered, Wanted, obstacles
 from JenniferDIRAC.WorkloadManagementSystem.Why.Target import Target, find_target
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts, why_job
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import (
@@ -179,7 +179,7 @@ class Inquiry:
         fits = []
         for key, (vm_type, cores, _) in asked.items():
             known = bool(cores) or bool(vm_type.number_of_processors and vm_type.max_ram)
-            against = obstacles(wanted, Offer.of(key, parameters[key], vm_type.vos, known))
+            against = obstacles(wanted, Offered.of(key, parameters[key], vm_type.vos, known))
             said = answers[key]
             if isinstance(said, DiracUnavailable):
                 fits.append(Fit(key, against, None, str(said)))
