@@ -313,8 +313,6 @@ class Ledger:
         lever = draining(self.drains, key, vo, now) if self.drains else None
         if lever is not None:
             return Stop(Limit.DRAINED, f"{key} for {vo}: {told(lever, now)}", _left(lever.until, now))
-        if endpoint.drain or vm_type.drain:
-            return Stop(Limit.DRAINED, f"{endpoint.key if endpoint.drain else key}: {endpoint.drain or vm_type.drain}")
         if endpoint.unusable or endpoint.servers is None:
             reason = endpoint.unusable or "its list of servers failed or broke off"
             return Stop(Limit.ENDPOINT_UNUSABLE, f"{endpoint.key}: {reason}")

@@ -155,7 +155,6 @@ class VMType:
     ``unusable`` is "" or the reason why none can be started (its image or flavor does not exist …).
     ``cores`` are those of the flavor, ``slots`` those that its pilot offers to jobs (0: all of them).
     ``matches_known`` is false when the Matcher gave no answer for it, or could not be told its size.
-    ``drain`` is "" or why nothing is started and its VMs take no new payload (an operator's lever).
     """
 
     key: VMTypeKey
@@ -167,7 +166,6 @@ class VMType:
     unusable: str = ""
     slots: int = 0
     matches_known: bool = True
-    drain: str = ""
 
     def serves(self, vo: str) -> bool:
         """Whether the VO may use it; DIRAC compares VO names without case."""
@@ -246,7 +244,7 @@ class Endpoint:
     it when it is not so now.
 
     ``probes``: so many VMs per VO are kept on their way or waiting for work without known demand (vacuum mode).
-    ``unknown``: our servers that no record knows. ``drain``: as of a VM type.
+    ``unknown``: our servers that no record knows.
     """
 
     key: EndpointKey
@@ -266,7 +264,6 @@ class Endpoint:
     lendable_since: Mapping[str, datetime] = field(default_factory=dict)
     probes: int = 0
     unknown: tuple[UnknownServer, ...] = ()
-    drain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
