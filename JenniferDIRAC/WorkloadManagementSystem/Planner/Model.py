@@ -323,6 +323,11 @@ class VirtualMachine:
     def endpoint(self) -> EndpointKey:
         return self.vm_type.endpoint
 
+    @property
+    def alive_since(self) -> datetime:
+        """When a VM that runs came to life; one that was drained and works again is in its state for a shorter time."""
+        return self.running_at or self.since
+
 
 @dataclass(frozen=True, slots=True)
 class RecentEnd:
