@@ -161,6 +161,7 @@ def test_every_stop_has_its_numbers_and_stands_for_a_vm_type_that_was_asked(snap
         event(stop.limit.value)
         assert stop.vm_type in keys and stop.vo in snapshot.vos and stop.detail
         assert stop.left is None or stop.left.total_seconds() > 0
+        assert stop.detail.partition("; option ")[2] == stop.option
 
 
 @given(snapshots(), policies)

@@ -50,10 +50,10 @@ def allocate(snapshot: Snapshot, groups: Iterable[Group], ledger: Ledger) -> All
                 unmet.append(_unmet(need, refused[group.vo]) if market is None else _stopped(need, market, vm_types))
     names = {vo.lower(): vo for vo in snapshot.vos}
     stops = [
-        Stopped(offer.vm_type.key, names[vo], offer.stopped.limit, offer.stopped.detail, offer.stopped.left)
+        Stopped(offer.vm_type.key, names[vo], stop.limit, stop.detail, stop.left, stop.option)
         for vo, market in markets.items()
         for offer in market.asked.values()
-        if offer.stopped is not None
+        if (stop := offer.stopped) is not None
     ]
     return Allocation(
         creates,

@@ -239,7 +239,7 @@ class Ledger:
             return ""
         return (
             f"{key}: {slow} of {live} VMs have not come up within {lasting(policy.slow_start)}, more than "
-            f"{policy.max_unready_percent} %; option CloudDirector/MaxUnreadyPercent"
+            f"{policy.max_unready_percent} %"
         )
 
     def _vo_everywhere(self, vo: str, bounds: Bounds) -> Place:
@@ -322,14 +322,14 @@ class Ledger:
             end = self.health.unhealthy.get(scope)
             left = math.ceil(backoff_left(end, self.policy, now)) if end else 0
             if left:
-                detail = f"{_who(scope)}: back-off for {left} s more, {_why(end)}; option CloudDirector/Backoff"
-                return Stop(Limit.BACKOFF, detail, timedelta(seconds=left))
+                text = f"{_who(scope)}: back-off for {left} s more, {_why(end)}"
+                return Stop(Limit.BACKOFF, text, timedelta(seconds=left), "CloudDirector/Backoff")
         pause = self.health.no_room.get(key)
         if pause is not None:
             times = "" if pause.rounds == 1 else f" {pause.rounds} times in a row"
-            detail = f"{key}: the cloud had no room{times}, tried again in {math.ceil(pause.left.total_seconds())} s"
-            return Stop(Limit.NO_ROOM, f"{detail}; option CloudDirector/NoRoomPause", pause.left)
-        return Stop(Limit.UNREADY, room.brake) if room.brake else None
+            text = f"{key}: the cloud had no room{times}, tried again in {math.ceil(pause.left.total_seconds())} s"
+            return Stop(Limit.NO_ROOM, text, pause.left, "CloudDirector/NoRoomPause")
+        return Stop(Limit.UNREADY, room.brake, option="CloudDirector/MaxUnreadyPercent") if room.brake else None
 
     def full(self, offer: Offer) -> Stop | None:
         """What stops one more VM now."""

@@ -61,8 +61,9 @@ class Shares:
             lent = f", lent in {math.ceil(self.lent_in.total_seconds())} s unless it is taken"
         return Stop(
             Limit.SHARE,
-            f"{key}: left to {self._told(foreign)}, against {self._told(vo)}{lent}; option CEs/{key.ce}/Shares",
+            f"{key}: left to {self._told(foreign)}, against {self._told(vo)}{lent}",
             self.lent_in,
+            f"CEs/{key.ce}/Shares",
         )
 
     def _told(self, vo: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from why_world import EL9, FULL, LARGE, NOW, ago, lever, unmet
+from why_world import EL9, FULL, LARGE, NOW, OPTIONS, ago, lever, unmet
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit
@@ -30,7 +30,12 @@ PAUSE = lever(LeverKind.PAUSE, 1, until=ago(-120), why="new release")
 
 
 def hindrance(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, **other) -> Hindrance:
-    return Hindrance(limit, detail, "belle", ago(0.5), **{"vm_type": EL9, "since": ago(12), **other})
+    values = {"vm_type": EL9, "since": ago(12), "option": OPTIONS.get(detail, "")}
+    return Hindrance(limit, detail, "belle", ago(0.5), **values | other)
+
+
+def set_by(option: str, limit: Limit, text: str, **other) -> Hindrance:
+    return hindrance(limit, f"{text}; option {option}", option=option, **other)
 
 
 SO = "so for 12 min, since 09:48 UTC"
@@ -67,12 +72,12 @@ def test_small_words():
             f"lever 3); {SO}",
         ),
         (
-            hindrance(Limit.VM_TYPE_MAX_CORES, "full; option CEs/grif/Queues/el9/MaxCores"),
+            set_by("CEs/grif/Queues/el9/MaxCores", Limit.VM_TYPE_MAX_CORES, "full"),
             (lever(LeverKind.OVERRIDE, site="CLOUD.GRIF.fr", ce="grif", option="MaxCores", value=4),),
             f"full ({GRIF_CS}/Queues/el9/MaxCores); {SO}",
         ),
         (
-            hindrance(Limit.VO_MAX_VMS, "full; option Operations/belle/Cloud/MaxVMs"),
+            set_by("Operations/belle/Cloud/MaxVMs", Limit.VO_MAX_VMS, "full"),
             (lever(LeverKind.OVERRIDE, vo="belle", option="MaxVMs", value=4),),
             f"full (/Operations/belle/Cloud/MaxVMs; set by anna: disk migration, lever 3); {SO}",
         ),
@@ -82,7 +87,7 @@ def test_small_words():
             f"the last VM ended Fizzled; 1 min 10 s left ('dirac-admin-cloud vms --all' shows what they came to); {SO}",
         ),
         (
-            hindrance(Limit.NO_ROOM, "no room; option CloudDirector/NoRoomPause", left=timedelta(seconds=10)),
+            set_by("CloudDirector/NoRoomPause", Limit.NO_ROOM, "no room", left=timedelta(seconds=10)),
             (),
             f"no room; it is over by now (/Systems/WorkloadManagement/Agents/CloudDirector/NoRoomPause); {SO}",
         ),
