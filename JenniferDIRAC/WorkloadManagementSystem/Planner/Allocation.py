@@ -1,9 +1,10 @@
 """Which VMs to start for the jobs that wait, and for each job that gets none the limit that stopped it.
 
-One turn is one VM. For each VO its best pair of task queue and VM type stands for it: endpoints of a higher priority
-first, then where the VO has a share, then the VM type that boots best, then the one that wastes the fewest cores, then
-the endpoint with the most free cores. Of the VOs the one with the highest priority goes first, then the one that uses
-least for its share at that endpoint. Whoever wants room gets it, so what one VO does not use is lent to the others.
+One turn is one VM. For each VO its best pair of task queue and VM type stands for it: known jobs before probes,
+endpoints of a higher priority first, then where the VO has a share, then the VM type that boots best, then the one that
+wastes the fewest cores, then the endpoint with the most free cores. Of the VOs the one whose pair is at the endpoint of
+the highest priority goes first, then the one that uses least for its share there. Whoever wants room gets it, so what
+one VO does not use is lent to the others.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class Ledger:
         self._places: dict[tuple, Place] = {}
 
     def _count(self, endpoints: Iterable[Endpoint]) -> dict[str | EndpointKey, tuple[int, int, int]]:
-        """What was asked of each quota domain."""
+        """What was asked of each quota domain; the counts by endpoint, and what is unproven, are noted by the way."""
         domain_of = {endpoint.key: endpoint.domain or endpoint.key for endpoint in endpoints}
         asked: dict[str | EndpointKey, tuple[int, int, int]] = {}
         for key, counts in self._counts.items():

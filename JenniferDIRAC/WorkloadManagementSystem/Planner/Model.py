@@ -288,7 +288,7 @@ class VirtualMachine:
     ``drifted`` is "" or in what it differs from what its VM type would boot today.
     ``pilot_entered_at`` is since when DIRAC knows its pilot, None while it does not: until then its silence says
     nothing. ``jobs_known`` is false when the pilot may have matched a job before that, which nobody could note.
-    ``running_at`` is when it began to run.
+    ``since`` is when it came into its state, ``running_at`` when it first began to run.
     """
 
     id: str

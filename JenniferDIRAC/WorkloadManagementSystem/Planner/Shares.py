@@ -21,7 +21,14 @@ class Shares:
 
     __slots__ = ("endpoint", "weights", "use", "lent_in", "_neediest")
 
-    def __init__(self, endpoint: Endpoint, own: Mapping[str, int], served: Container[str], lend_after: timedelta, now):
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        own: Mapping[str, int],
+        served: Container[str],
+        lend_after: timedelta,
+        now: datetime,
+    ):
         self.endpoint = endpoint
         self.weights = {vo.lower(): share for vo, share in endpoint.shares.items()}
         self.use = dict(own)
