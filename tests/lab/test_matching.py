@@ -4,7 +4,7 @@ import pytest
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import VMTypeConfig
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offer, Wanted, obstacles
+from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offered, Wanted, obstacles
 from lab.dirac.answers import ask
 
 QUEUES = {
@@ -86,7 +86,7 @@ def test_what_the_matcher_refuses_has_a_reason_and_what_it_takes_has_none(queues
     ids, rows = queues
     resource = parameters(VM_TYPES[name])
     taken = set(ask(MatcherClient().getMatchingTaskQueues, dict(resource)))
-    offer = Offer.of(VMTypeKey("CLOUD.GRIF.fr", "grif", "q"), resource)
+    offer = Offered.of(VMTypeKey("CLOUD.GRIF.fr", "grif", "q"), resource)
     reasons = {queue: obstacles(Wanted.of(rows[id], "belle"), offer) for queue, id in ids.items()}
     assert {queue for queue, id in ids.items() if id in taken} == {queue for queue, why in reasons.items() if not why}
     assert any(reasons.values())
@@ -97,5 +97,5 @@ def test_a_required_tag_that_is_not_its_own_is_refused_by_the_matcher_as_a_quest
 
     resource = parameters({"required_tags": ("Big",)})
     assert "Wrong conditions" in MatcherClient().getMatchingTaskQueues(dict(resource))["Message"]
-    (why,) = obstacles(Wanted("belle", tags=frozenset()), Offer.of(VMTypeKey("A", "a", "q"), resource))
+    (why,) = obstacles(Wanted("belle", tags=frozenset()), Offered.of(VMTypeKey("A", "a", "q"), resource))
     assert "which is not among its own" in why.text

@@ -67,8 +67,7 @@ def vm_types(draw, key, cores):
     vos = draw(st.sampled_from((frozenset(), frozenset(), frozenset(VOS), frozenset(VOS[:1]))))
     fills = cores is sizes and draw(st.booleans())
     slots = draw(st.sampled_from((0, 0, 1, size))) if cores is sizes else 0
-    drain = draw(st.sampled_from(("",) * 29 + ("drained by anna",)))
-    return VMType(key, size, 1000 * size, vos, draw(bounds()), fills, slots=slots, drain=drain)
+    return VMType(key, size, 1000 * size, vos, draw(bounds()), fills, slots=slots)
 
 
 def _doubled(number):
@@ -149,7 +148,6 @@ def endpoints(draw, where, vms, cores, crossing):
         domain=draw(st.sampled_from(("", DOMAIN))),
         max_starting_cores=draw(rare_caps.map(_doubled).map(_doubled)),
         unknown=draw(unknown_servers(where)),
-        drain=draw(st.sampled_from(("",) * 29 + ("drained by anna",))),
         others=draw(st.dictionaries(st.sampled_from((*VOS, "T2K.org")), st.integers(0, 20), max_size=2)),
         **(draw(crossings()) if crossing else {}),
     )

@@ -130,10 +130,7 @@ def test_nothing_is_started_where_an_operator_has_paused_or_drained(snapshot, po
     if any(lever.kind is LeverKind.PAUSE for lever in standing):
         event("paused")
         assert plan.creates == ()
-    places = {vm_type.key: (e, vm_type) for e in snapshot.endpoints for vm_type in e.vm_types}
     for create in plan.creates:
-        endpoint, vm_type = places[create.vm_type]
-        assert not endpoint.drain and not vm_type.drain
         for lever in (one for one in standing if one.kind is LeverKind.DRAIN):
             names = (create.vm_type.site, create.vm_type.ce, create.vm_type.queue, create.vo)
             drained = zip((lever.site, lever.ce, lever.queue, lever.vo), names, strict=True)
@@ -164,6 +161,7 @@ def test_every_stop_has_its_numbers_and_stands_for_a_vm_type_that_was_asked(snap
         event(stop.limit.value)
         assert stop.vm_type in keys and stop.vo in snapshot.vos and stop.detail
         assert stop.left is None or stop.left.total_seconds() > 0
+        assert stop.detail.partition("; option ")[2] == stop.option
 
 
 @given(snapshots(), policies)
@@ -178,8 +176,7 @@ def test_without_limits_room_is_all_that_stops(snapshot, policy):
                 vo_bounds={},
                 cloud=None,
                 max_starting_cores=None,
-                drain="",
-                vm_types=tuple(replace(vm_type, bounds=Bounds(), drain="") for vm_type in endpoint.vm_types),
+                vm_types=tuple(replace(vm_type, bounds=Bounds()) for vm_type in endpoint.vm_types),
                 shares={},
             )
             for endpoint in snapshot.endpoints

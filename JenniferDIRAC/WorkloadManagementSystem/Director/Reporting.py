@@ -21,7 +21,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VirtualMachine,
     VMState,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import serves
 
 
 def cycle_reports(
@@ -61,7 +60,7 @@ def cycle_reports(
         )
         for endpoint in sight.snapshot.endpoints
         for vo in vos
-        if any(serves(vm_type, vo.lower()) for vm_type in endpoint.vm_types)
+        if any(vm_type.serves(vo) for vm_type in endpoint.vm_types)
     ]
     looked_after = {endpoint.key for endpoint in sight.snapshot.endpoints}
     for key, problem in ((key, problem) for key, problem in broken.items() if key not in looked_after):
@@ -91,7 +90,7 @@ def _report(
     now: datetime,
 ) -> CycleReport:
     snapshot, key = sight.snapshot, endpoint.key
-    types = {vm_type.key for vm_type in endpoint.vm_types if serves(vm_type, vo.lower())}
+    types = {vm_type.key for vm_type in endpoint.vm_types if vm_type.serves(vo)}
     queues = {tq.id: tq for tq in task_queues if tq.matches & types}
     mine = {vm.id: vm for vm in vms}
     wanted = sum(tq.jobs * tq.processors for tq in queues.values())

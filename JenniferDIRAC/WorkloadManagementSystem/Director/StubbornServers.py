@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Delete
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VirtualMachine
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import in_words
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 
 # A cloud's people mend such a server in hours; asked in every cycle, the deletes would only fill its logs.
 ASK_EVERY = timedelta(minutes=10)
@@ -39,7 +39,7 @@ class StubbornServers:
                 continue
             server = delete.server_id
             words = f"VM {vm.id}: its server {server} at {delete.endpoint} is still there more than "
-            words += f"{in_words(policy.delete_timeout)} after it was to be deleted; ask the cloud's people"
+            words += f"{lasting(policy.delete_timeout)} after it was to be deleted; ask the cloud's people"
             self._tell(server, words, now)
             if _is_due(self._asked, server, ASK_EVERY, now):
                 self._asked[server] = now

@@ -1,9 +1,10 @@
 """Which VMs to start for the jobs that wait, and for each job that gets none the limit that stopped it.
 
-One turn is one VM. For each VO its best pair of task queue and VM type stands for it: endpoints of a higher priority
-first, then where the VO has a share, then the VM type that boots best, then the one that wastes the fewest cores, then
-the endpoint with the most free cores. Of the VOs the one with the highest priority goes first, then the one that uses
-least for its share at that endpoint. Whoever wants room gets it, so what one VO does not use is lent to the others.
+One turn is one VM. For each VO its best pair of task queue and VM type stands for it: known jobs before probes,
+endpoints of a higher priority first, then where the VO has a share, then the VM type that boots best, then the one that
+wastes the fewest cores, then the endpoint with the most free cores. Of the VOs the one whose pair is at the endpoint of
+the highest priority goes first, then the one that uses least for its share there. Whoever wants room gets it, so what
+one VO does not use is lent to the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Ledger, Offer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Market import Market
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Snapshot, VMType, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Probes import serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ def allocate(snapshot: Snapshot, groups: Iterable[Group], ledger: Ledger) -> All
                 unmet.append(_unmet(need, refused[group.vo]) if market is None else _stopped(need, market, vm_types))
     names = {vo.lower(): vo for vo in snapshot.vos}
     stops = [
-        Stopped(offer.vm_type.key, names[vo], offer.stopped.limit, offer.stopped.detail, offer.stopped.left)
+        Stopped(offer.vm_type.key, names[vo], stop.limit, stop.detail, stop.left, stop.option)
         for vo, market in markets.items()
         for offer in market.asked.values()
-        if offer.stopped is not None
+        if (stop := offer.stopped) is not None
     ]
     return Allocation(
         creates,
@@ -81,7 +81,7 @@ def _market(vo: str, groups: list[Group], vm_types: Iterable[VMType], ledger: Le
     offers = []
     for order, vm_type in enumerate(vm_types):
         if vm_type.vos not in known:
-            known[vm_type.vos] = serves(vm_type, vo)
+            known[vm_type.vos] = vm_type.serves(vo)
         if known[vm_type.vos] and vm_type.key in matched:
             offers.append(ledger.offer(vm_type, vo, order))
     return Market(vo, groups, offers)

@@ -29,7 +29,7 @@ def boot_success(
         ]
         if all(booted for _, booted in boots):
             continue
-        boots += [(vm.since, True) for vm in vms.get(key, ()) if vm.state is VMState.RUNNING]
+        boots += [(vm.alive_since, True) for vm in vms.get(key, ()) if vm.state is VMState.RUNNING]
         latest = sorted(boots)[-window:]
         if len(latest) >= LEAST_BOOTS:
             measured[key] = max(1, sum(booted for _, booted in latest)) * JOB // len(latest)

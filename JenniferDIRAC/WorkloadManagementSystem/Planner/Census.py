@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import is_supply
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import is_done
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Fleet import Fleet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     EndpointKey,
-    PilotState,
     VirtualMachine,
     VMState,
     VMTypeKey,
@@ -103,5 +103,4 @@ def _count(vm: VirtualMachine, count: Count, listed: frozenset[str], watch: Watc
     if watch is not None and is_supply(vm, watch):
         count.unproven += 1
         taken.supply.append(vm)
-    ended_itself = vm.said is not None or vm.pilot is PilotState.FINISHED
-    count.searching += starting or (state is VMState.RUNNING and vm.jobs == 0 and not ended_itself)
+    count.searching += starting or (state is VMState.RUNNING and vm.jobs == 0 and not is_done(vm))

@@ -117,14 +117,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The limit that kept this plan from starting (another) VM of a type for a VO; ``left`` is how long it still
-    binds, None when no clock ends it."""
+    """The limit that kept this plan from starting (another) VM of a type for a VO.
+
+    ``left`` is how long it still binds, None when no clock ends it. ``option`` is "" or the CS option that sets it,
+    from the section CEs of the site on, or that of the agent, or from /: ``detail`` ends with it.
+    """
 
     vm_type: VMTypeKey
     vo: str
     limit: Limit
     detail: str
     left: timedelta | None = None
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True)

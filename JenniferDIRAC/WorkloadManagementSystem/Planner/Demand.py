@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import is_done
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
-    PilotState,
     TaskQueue,
     VirtualMachine,
     VMState,
@@ -104,7 +104,7 @@ def grouped(queues: Iterable[TaskQueue]) -> tuple[Group, ...]:
 
 def is_supply(vm: VirtualMachine, watch: Watch) -> bool:
     """Whether this VM is going to ask for its first job; one that runs for long without a job is not believed to."""
-    if vm.said is not None or vm.jobs > 0 or vm.pilot is PilotState.FINISHED:
+    if vm.jobs > 0 or is_done(vm):
         return False
     if vm.state is VMState.RUNNING:
         return not watch.longer(vm.since, watch.policy.registration_timeout)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete, Move
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import is_done
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VirtualMachine, VMState
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, in_words
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 
 
 def drain_or_resume(vm: VirtualMachine, alive: bool, watch: Watch) -> Move | None:
@@ -27,7 +28,7 @@ def drain_or_resume(vm: VirtualMachine, alive: bool, watch: Watch) -> Move | Non
 
 
 def _age(watch: Watch) -> str:
-    return f"It is older than {in_words(watch.drain_age)}, and lives for {in_words(watch.policy.max_lifetime)} at most."
+    return f"It is older than {lasting(watch.drain_age)}, and lives for {lasting(watch.policy.max_lifetime)} at most."
 
 
 def drain_drifted(

@@ -17,7 +17,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VirtualMachine,
     VMState,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch, in_words
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import Watch
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 
 WORKING = frozenset({VMState.RUNNING, VMState.DRAINING})
 OVER = frozenset({VMState.DELETING, VMState.ENDED})
@@ -83,7 +84,7 @@ def expired(vm: VirtualMachine, watch: Watch) -> End | None:
     """It is too old, whatever it does."""
     if vm.created_at >= watch.expired_before:
         return None
-    lifetime = in_words(watch.policy.max_lifetime)
+    lifetime = lasting(watch.policy.max_lifetime)
     return End(Outcome.EXPIRED, 100, f"It is older than the greatest lifetime, {lifetime}.")
 
 
@@ -114,7 +115,7 @@ def assess(vm: VirtualMachine, watch: Watch) -> End:
         return End(Outcome.FIZZLED, said.code, f"It ended with an error before any job.{text}")
     if watch.now - vm.created_at < watch.policy.fizzle_time:
         return End(
-            Outcome.FIZZLED, 700, f"It stopped within {in_words(watch.policy.fizzle_time)}, without a job or a reason."
+            Outcome.FIZZLED, 700, f"It stopped within {lasting(watch.policy.fizzle_time)}, without a job or a reason."
         )
     if not is_alive(vm):
         return End(Outcome.NEVER_REPORTED, 500, "It stopped, and neither it nor its pilot ever reported.")
@@ -142,7 +143,7 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
     if not watch.longer(finished_at, timeout):
         return None
     end = assess(vm, watch)
-    late = f"It did not switch itself off within {in_words(timeout)} of its pilot's end."
+    late = f"It did not switch itself off within {lasting(timeout)} of its pilot's end."
     return replace(end, reason=f"{late} {end.reason}")
 
 
@@ -163,7 +164,7 @@ def _unlaunched(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | N
     return End(
         Outcome.FAILED_TO_START,
         700,
-        f"Its server was still {server.state.value} {in_words(timeout)} after the request.",
+        f"Its server was still {server.state.value} {lasting(timeout)} after the request.",
     )
 
 
@@ -172,7 +173,7 @@ def _silent(vm: VirtualMachine, watch: Watch) -> End | None:
     if vm.pilot is PilotState.NOT_ASKED or not _heard_nothing(vm, timeout, watch):
         return None
     return End(
-        Outcome.NEVER_REPORTED, 500, f"Neither the VM nor its pilot reported within {in_words(timeout)} of the boot."
+        Outcome.NEVER_REPORTED, 500, f"Neither the VM nor its pilot reported within {lasting(timeout)} of the boot."
     )
 
 
@@ -183,7 +184,7 @@ def _without_pilot(vm: VirtualMachine, watch: Watch) -> End | None:
     if not never_ran or not _heard_nothing(vm, timeout, watch):
         return None
     return End(
-        Outcome.NEVER_REPORTED, 500, f"It said hello, but its pilot did not report within {in_words(timeout)} of that."
+        Outcome.NEVER_REPORTED, 500, f"It said hello, but its pilot did not report within {lasting(timeout)} of that."
     )
 
 
@@ -199,7 +200,7 @@ def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) ->
     if is_done(vm) or not watch.longer(heartbeat_at, timeout):
         return None
     last = f"{heartbeat_at:%Y-%m-%d %H:%M} UTC"
-    return End(Outcome.HEARTBEAT_LOST, 700, f"No heartbeat came for {in_words(timeout)}; the last one was at {last}.")
+    return End(Outcome.HEARTBEAT_LOST, 700, f"No heartbeat came for {lasting(timeout)}; the last one was at {last}.")
 
 
 def _idle(vm: VirtualMachine, watch: Watch) -> End | None:
@@ -207,11 +208,11 @@ def _idle(vm: VirtualMachine, watch: Watch) -> End | None:
     idle = vm.pilot is PilotState.RUNNING and vm.said is None and vm.jobs_known
     if not idle or not _heard_nothing(vm, timeout, watch):
         return None
-    return End(Outcome.NO_WORK, 300, f"Its pilot was at work for {in_words(timeout)} and got no job.")
+    return End(Outcome.NO_WORK, 300, f"Its pilot was at work for {lasting(timeout)} and got no job.")
 
 
 def _drained(vm: VirtualMachine, watch: Watch) -> End | None:
     timeout = watch.policy.drain_timeout
     if not watch.longer(vm.since, timeout):
         return None
-    return End(Outcome.EXPIRED, 100, f"It was draining for more than {in_words(timeout)}.")
+    return End(Outcome.EXPIRED, 100, f"It was draining for more than {lasting(timeout)}.")

@@ -43,6 +43,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import (
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Quota import Quota
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Shares import Shares
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 
 #: So many unready VMs are no reason to stop, whatever share of an endpoint's VMs they are.
 FEW_UNREADY = 3
@@ -175,7 +176,7 @@ class Ledger:
         self._places: dict[tuple, Place] = {}
 
     def _count(self, endpoints: Iterable[Endpoint]) -> dict[str | EndpointKey, tuple[int, int, int]]:
-        """What was asked of each quota domain."""
+        """What was asked of each quota domain; the counts by endpoint, and what is unproven, are noted by the way."""
         domain_of = {endpoint.key: endpoint.domain or endpoint.key for endpoint in endpoints}
         asked: dict[str | EndpointKey, tuple[int, int, int]] = {}
         for key, counts in self._counts.items():
@@ -237,8 +238,8 @@ class Ledger:
         if slow <= FEW_UNREADY or 100 * slow <= policy.max_unready_percent * live:
             return ""
         return (
-            f"{key}: {slow} of {live} VMs have not come up within {_minutes(policy.slow_start)}, more than "
-            f"{policy.max_unready_percent} %; option CloudDirector/MaxUnreadyPercent"
+            f"{key}: {slow} of {live} VMs have not come up within {lasting(policy.slow_start)}, more than "
+            f"{policy.max_unready_percent} %"
         )
 
     def _vo_everywhere(self, vo: str, bounds: Bounds) -> Place:
@@ -312,8 +313,6 @@ class Ledger:
         lever = draining(self.drains, key, vo, now) if self.drains else None
         if lever is not None:
             return Stop(Limit.DRAINED, f"{key} for {vo}: {told(lever, now)}", _left(lever.until, now))
-        if endpoint.drain or vm_type.drain:
-            return Stop(Limit.DRAINED, f"{endpoint.key if endpoint.drain else key}: {endpoint.drain or vm_type.drain}")
         if endpoint.unusable or endpoint.servers is None:
             reason = endpoint.unusable or "its list of servers failed or broke off"
             return Stop(Limit.ENDPOINT_UNUSABLE, f"{endpoint.key}: {reason}")
@@ -323,14 +322,14 @@ class Ledger:
             end = self.health.unhealthy.get(scope)
             left = math.ceil(backoff_left(end, self.policy, now)) if end else 0
             if left:
-                detail = f"{_who(scope)}: back-off for {left} s more, {_why(end)}; option CloudDirector/Backoff"
-                return Stop(Limit.BACKOFF, detail, timedelta(seconds=left))
+                text = f"{_who(scope)}: back-off for {left} s more, {_why(end)}"
+                return Stop(Limit.BACKOFF, text, timedelta(seconds=left), "CloudDirector/Backoff")
         pause = self.health.no_room.get(key)
         if pause is not None:
             times = "" if pause.rounds == 1 else f" {pause.rounds} times in a row"
-            detail = f"{key}: the cloud had no room{times}, tried again in {math.ceil(pause.left.total_seconds())} s"
-            return Stop(Limit.NO_ROOM, f"{detail}; option CloudDirector/NoRoomPause", pause.left)
-        return Stop(Limit.UNREADY, room.brake) if room.brake else None
+            text = f"{key}: the cloud had no room{times}, tried again in {math.ceil(pause.left.total_seconds())} s"
+            return Stop(Limit.NO_ROOM, text, pause.left, "CloudDirector/NoRoomPause")
+        return Stop(Limit.UNREADY, room.brake, option="CloudDirector/MaxUnreadyPercent") if room.brake else None
 
     def full(self, offer: Offer) -> Stop | None:
         """What stops one more VM now."""
@@ -360,7 +359,3 @@ def _why(end: RecentEnd) -> str:
 
 def _left(until: datetime | None, now: datetime) -> timedelta | None:
     return None if until is None else until - now
-
-
-def _minutes(time: timedelta) -> str:
-    return f"{time / timedelta(minutes=1):g} min"

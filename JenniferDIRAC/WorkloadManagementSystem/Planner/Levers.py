@@ -1,6 +1,6 @@
-"""Operators' levers as values of a snapshot, so that the rest of the planner meets a drained endpoint, a held VM or
-another limit, and need not know how it came to be so. PAUSE, and DRAIN of a VO, which have no such value, stand in the
-snapshot's levers for whoever starts VMs.
+"""Operators' levers as values of a snapshot, so that the rest of the planner meets a drained or held VM, or another
+limit, and need not know how it came to be so. What PAUSE and DRAIN keep from being started stands in the snapshot's
+levers for whoever starts VMs (``pausing``, ``draining``).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def apply_levers(snapshot: Snapshot, now: datetime) -> Snapshot:
     vos = {vo.lower(): vo for vo in (*snapshot.refused_vos, *snapshot.vos)}
     return replace(
         snapshot,
-        endpoints=tuple(_endpoint(endpoint, drains, overrides, vos, now) for endpoint in snapshot.endpoints),
+        endpoints=tuple(_endpoint(endpoint, overrides, vos) for endpoint in snapshot.endpoints),
         vms=tuple(_vm(vm, drains, holds, now) for vm in snapshot.vms) if drains or holds else snapshot.vms,
         vo_bounds=_vo_bounds(snapshot.vo_bounds, [one for one in overrides if not _place(one)], vos),
     )
@@ -110,31 +110,24 @@ def _place(lever: Lever) -> str:
     return lever.site or lever.ce or lever.queue
 
 
-def _endpoint(
-    endpoint: Endpoint, drains: Sequence[Lever], overrides: Sequence[Lever], vos: Mapping[str, str], now: datetime
-) -> Endpoint:
-    drains = [lever for lever in drains if concerns(lever, endpoint.key) and not lever.vo]
+def _endpoint(endpoint: Endpoint, overrides: Sequence[Lever], vos: Mapping[str, str]) -> Endpoint:
     overrides = [lever for lever in overrides if concerns(lever, endpoint.key)]
-    if not drains and not overrides:
+    if not overrides:
         return endpoint
     whole = [lever for lever in overrides if not lever.queue]
     return replace(
         endpoint,
-        drain=next((told(lever, now) for lever in drains if not lever.queue), endpoint.drain),
         bounds=_bounds(endpoint.bounds, [lever for lever in whole if not lever.vo]),
         vo_bounds=_vo_bounds(endpoint.vo_bounds, [lever for lever in whole if _place(lever)], vos),
         shares=_shares(endpoint.shares, whole, vos),
-        vm_types=tuple(_vm_type(vm_type, drains, overrides, now) for vm_type in endpoint.vm_types),
+        vm_types=tuple(_vm_type(vm_type, overrides) for vm_type in endpoint.vm_types),
     )
 
 
-def _vm_type(vm_type: VMType, drains: Sequence[Lever], overrides: Sequence[Lever], now: datetime) -> VMType:
+def _vm_type(vm_type: VMType, overrides: Iterable[Lever]) -> VMType:
     queue = vm_type.key.queue
     bounds = _bounds(vm_type.bounds, [lever for lever in overrides if lever.queue == queue and not lever.vo])
-    drain = next((told(lever, now) for lever in drains if lever.queue == queue), vm_type.drain)
-    if (bounds, drain) == (vm_type.bounds, vm_type.drain):
-        return vm_type
-    return replace(vm_type, bounds=bounds, drain=drain)
+    return vm_type if bounds == vm_type.bounds else replace(vm_type, bounds=bounds)
 
 
 def _vm(vm: VirtualMachine, drains: Sequence[Lever], holds: Sequence[Lever], now: datetime) -> VirtualMachine:

@@ -18,6 +18,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Places import Stop
 
 #: So many VM types' limits are told of a task queue that gets nothing.
 SHOWN = 3
+# Of VM types of one shape only the best so many are looked at for that: there may be hundreds.
 _OF_A_SHAPE = 2
 #: What decides how many jobs fit into a VM of a type, and how many cores they waste.
 Shape = tuple[int, int, bool]

@@ -155,7 +155,6 @@ class VMType:
     ``unusable`` is "" or the reason why none can be started (its image or flavor does not exist …).
     ``cores`` are those of the flavor, ``slots`` those that its pilot offers to jobs (0: all of them).
     ``matches_known`` is false when the Matcher gave no answer for it, or could not be told its size.
-    ``drain`` is "" or why nothing is started and its VMs take no new payload (an operator's lever).
     """
 
     key: VMTypeKey
@@ -167,7 +166,10 @@ class VMType:
     unusable: str = ""
     slots: int = 0
     matches_known: bool = True
-    drain: str = ""
+
+    def serves(self, vo: str) -> bool:
+        """Whether the VO may use it; DIRAC compares VO names without case."""
+        return not self.vos or any(name.lower() == vo.lower() for name in self.vos)
 
     def jobs_at_once(self, processors: int, cores: int = 0) -> int:
         """How many jobs of that many processors one VM of this type runs at a time (0: it cannot run any).
@@ -242,7 +244,7 @@ class Endpoint:
     it when it is not so now.
 
     ``probes``: so many VMs per VO are kept on their way or waiting for work without known demand (vacuum mode).
-    ``unknown``: our servers that no record knows. ``drain``: as of a VM type.
+    ``unknown``: our servers that no record knows.
     """
 
     key: EndpointKey
@@ -262,7 +264,6 @@ class Endpoint:
     lendable_since: Mapping[str, datetime] = field(default_factory=dict)
     probes: int = 0
     unknown: tuple[UnknownServer, ...] = ()
-    drain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,7 @@ class VirtualMachine:
     ``drifted`` is "" or in what it differs from what its VM type would boot today.
     ``pilot_entered_at`` is since when DIRAC knows its pilot, None while it does not: until then its silence says
     nothing. ``jobs_known`` is false when the pilot may have matched a job before that, which nobody could note.
-    ``running_at`` is when it began to run.
+    ``since`` is when it came into its state, ``running_at`` when it first began to run.
     """
 
     id: str
@@ -321,6 +322,11 @@ class VirtualMachine:
     @property
     def endpoint(self) -> EndpointKey:
         return self.vm_type.endpoint
+
+    @property
+    def alive_since(self) -> datetime:
+        """When a VM that runs came to life; one that was drained and works again is in its state for a shorter time."""
+        return self.running_at or self.since
 
 
 @dataclass(frozen=True, slots=True)

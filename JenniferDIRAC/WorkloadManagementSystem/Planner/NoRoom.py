@@ -33,7 +33,8 @@ def pauses(
     for key, of_type in ends.items():
         times = sorted(end.at for end in of_type if end.no_room)
         if times:
-            alive = (vm.since for vm in vms.get(key, ()) if vm.state is VMState.RUNNING and vm.since <= now)
+            running = (vm.alive_since for vm in vms.get(key, ()) if vm.state is VMState.RUNNING)
+            alive = (since for since in running if since <= now)
             pause = _pause(times, max(alive, default=None), policy, now)
             if pause is not None:
                 found[key] = pause

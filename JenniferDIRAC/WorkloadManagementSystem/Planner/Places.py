@@ -17,11 +17,17 @@ DOMAIN_LIMITS = Limit.DOMAIN_MAX_VMS, Limit.DOMAIN_MAX_CORES
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A limit that leaves no room for one more VM, in numbers; ``left`` as in ``Stopped``."""
+    """A limit that leaves no room for one more VM, in numbers; ``left`` and ``option`` as in ``Stopped``."""
 
     limit: Limit
-    detail: str
+    text: str
     left: timedelta | None = None
+    option: str = ""
+
+    @property
+    def detail(self) -> str:
+        """The text with the option that sets the limit."""
+        return f"{self.text}; option {self.option}" if self.option else self.text
 
 
 class Place:
@@ -63,7 +69,8 @@ class Place:
         return Stop(
             limit,
             f"{self.name}: {limit.value} {maximum} reached ({used} in use), so one VM at a time, and {self.starting} "
-            f"starting; option {self.option}/{limit.value}",
+            "starting",
+            option=f"{self.option}/{limit.value}",
         )
 
 
@@ -72,5 +79,4 @@ def full(limit: Limit, where: object, maximum: int | None, used: int, wanted: in
     if maximum is None or used + wanted <= maximum:
         return None
     room = "reached" if used >= maximum else f"has no room for {wanted} more"
-    option = f"; option {option}" if option else ""
-    return Stop(limit, f"{where}: {limit.value} {maximum} {room} ({used} in use){option}")
+    return Stop(limit, f"{where}: {limit.value} {maximum} {room} ({used} in use)", option=option)

@@ -6,12 +6,7 @@ from collections.abc import Iterable
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import Group, Need
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Ledger import Ledger
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, Snapshot, TaskQueue, VMType
-
-
-def serves(vm_type: VMType, vo: str) -> bool:
-    """Whether the VO, in lower case, may use the VM type."""
-    return not vm_type.vos or any(name.lower() == vo for name in vm_type.vos)
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, Snapshot, TaskQueue
 
 
 def probes(snapshot: Snapshot, groups: Iterable[Group], ledger: Ledger) -> list[Group]:
@@ -34,7 +29,7 @@ def probes(snapshot: Snapshot, groups: Iterable[Group], ledger: Ledger) -> list[
 
 
 def _missing(endpoint: Endpoint, vo: str, demand: Iterable[Group], ledger: Ledger, order: int) -> Group | None:
-    vm_types = [vm_type for vm_type in endpoint.vm_types if serves(vm_type, vo.lower())]
+    vm_types = [vm_type for vm_type in endpoint.vm_types if vm_type.serves(vo)]
     keys = frozenset(vm_type.key for vm_type in vm_types)
     known = any(vm_type.key in group.matches and group.at_once(vm_type) for group in demand for vm_type in vm_types)
     missing = endpoint.probes - ledger.searching(endpoint.key, vo.lower())

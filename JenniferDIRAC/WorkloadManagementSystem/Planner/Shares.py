@@ -21,7 +21,14 @@ class Shares:
 
     __slots__ = ("endpoint", "weights", "use", "lent_in", "_neediest")
 
-    def __init__(self, endpoint: Endpoint, own: Mapping[str, int], served: Container[str], lend_after: timedelta, now):
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        own: Mapping[str, int],
+        served: Container[str],
+        lend_after: timedelta,
+        now: datetime,
+    ):
         self.endpoint = endpoint
         self.weights = {vo.lower(): share for vo, share in endpoint.shares.items()}
         self.use = dict(own)
@@ -61,8 +68,9 @@ class Shares:
             lent = f", lent in {math.ceil(self.lent_in.total_seconds())} s unless it is taken"
         return Stop(
             Limit.SHARE,
-            f"{key}: left to {self._told(foreign)}, against {self._told(vo)}{lent}; option CEs/{key.ce}/Shares",
+            f"{key}: left to {self._told(foreign)}, against {self._told(vo)}{lent}",
             self.lent_in,
+            f"CEs/{key.ce}/Shares",
         )
 
     def _told(self, vo: str) -> str:

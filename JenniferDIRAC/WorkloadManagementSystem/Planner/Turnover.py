@@ -100,7 +100,7 @@ def _takes(fleet: Fleet, vm_type: VMType, policy: Policy, now: datetime) -> dict
     workers = _workers(fleet)
     if not workers:
         return {}
-    since = [vm.running_at or vm.since for vm in workers]
+    since = [vm.alive_since for vm in workers]
     boots = sorted([at - vm.created_at for vm, at in zip(workers, since, strict=True)])
     boot = max(_LEAST_BOOT, min(_longest(policy), boots[len(boots) // 2]))
     seconds, sums = int(boot.total_seconds()), defaultdict[tuple[str, int], int](int)

@@ -79,8 +79,3 @@ def watches(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[EndpointK
         )
         for endpoint in snapshot.endpoints
     }
-
-
-def in_words(time: timedelta) -> str:
-    minutes = time / timedelta(minutes=1)
-    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"

@@ -17,7 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Virtua
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import OPTIONS, SHARE, covers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMState
-from JenniferDIRAC.WorkloadManagementSystem.Why.Places import EVERYWHERE, Place, find_place
+from JenniferDIRAC.WorkloadManagementSystem.Why.Target import EVERYWHERE, Target, find_target
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import about
 
 #: Until when a lever stands that names no end: a forgotten hold keeps cores, and a forgotten pause all jobs, for ever.
@@ -77,14 +77,14 @@ class LeverDesk:
     def pull(self, request: LeverRequest, who: str, now: datetime) -> Pulled:
         """
         :raises BadLever: it makes no sense
-        :raises NoSuchPlace: there is no such site, endpoint or VM type
+        :raises NoSuchTarget: there is no such site, endpoint or VM type
         :raises UnknownVM: no VM, or more than one, answers to ``vm``
         """
         if not request.why.strip():
             raise BadLever("a reason is needed: whoever finds the lever wants to know")
         lever = self._lever(request, who, now)
         if request.kind is LeverKind.OVERRIDE:
-            self._check_override(lever, find_place(self._read_sites(), request.target))
+            self._check_override(lever, find_target(self._read_sites(), request.target))
         pulled = self._store.levers.pull(lever, now)
         mine = [vm for vm in self._store.live() if vm.state not in _GONE and _concerns(pulled, vm)]
         return Pulled(pulled, len(mine), sum(vm.cores for vm in mine))
@@ -133,11 +133,11 @@ class LeverDesk:
                 raise BadLever(f"VM {record.vm_id} is {record.state.value}: there is nothing left to hold")
             return {"vm": record.vm_id}
         sites = self._read_sites()
-        place = find_place(sites, request.target)
+        target = find_target(sites, request.target)
         vo = _registered(request.vo)
-        if vo and not any(vm_type.serves(vo) for vm_type in _vm_types(sites, place)) and _vm_types(sites, place):
-            raise BadLever(f"no VM type of {place} serves {vo}")
-        fields = {"site": place.site, "ce": place.ce, "queue": place.queue, "vo": vo}
+        if vo and not any(vm_type.serves(vo) for vm_type in _vm_types(sites, target)) and _vm_types(sites, target):
+            raise BadLever(f"no VM type of {target} serves {vo}")
+        fields = {"site": target.site, "ce": target.ce, "queue": target.queue, "vo": vo}
         if request.kind is LeverKind.OVERRIDE:
             if request.option not in OPTIONS:
                 hint = did_you_mean(request.option, OPTIONS) or f"there is {', '.join(OPTIONS)}"
@@ -145,16 +145,16 @@ class LeverDesk:
             fields["option"] = request.option
         return fields
 
-    def _check_override(self, lever: Lever, place: Place) -> None:
+    def _check_override(self, lever: Lever, target: Target) -> None:
         if lever.vo and lever.queue:
             raise BadLever("a limit of a VO is of an endpoint, or everywhere, and not of a VM type")
         if lever.option != SHARE:
             if lever.value is not None and not lever.value.is_integer():
                 raise BadLever(f"{lever.option} is a whole number, or none")
             return
-        if not lever.vo or place.queue:
+        if not lever.vo or target.queue:
             raise BadLever("a share is a VO's, at an endpoint: name the endpoint, and the VO by --vo")
-        for config in _endpoints(self._read_sites(), place):
+        for config in _endpoints(self._read_sites(), target):
             if not config.shares:
                 raise BadLever(
                     f"{config} has no Shares, so all VOs are alike: with one for {lever.vo} alone the others would get "
@@ -179,17 +179,17 @@ def _concerns(lever: Lever, vm: VMRecord) -> bool:
     return lever.kind is not LeverKind.PAUSE and covers(lever, vm.vm_type, vm.vo, vm.vm_id)
 
 
-def _endpoints(sites: CloudSites, place: Place) -> list[EndpointConfig]:
-    keys = {(key.site, key.ce) for key in place.endpoints}
+def _endpoints(sites: CloudSites, target: Target) -> list[EndpointConfig]:
+    keys = {(key.site, key.ce) for key in target.endpoints}
     return [config for config in sites.endpoints if (config.site, config.ce) in keys]
 
 
-def _vm_types(sites: CloudSites, place: Place) -> list[VMTypeConfig]:
+def _vm_types(sites: CloudSites, target: Target) -> list[VMTypeConfig]:
     return [
         vm_type
-        for config in _endpoints(sites, place)
+        for config in _endpoints(sites, target)
         for vm_type in config.vm_types
-        if place.queue in ("", vm_type.queue)
+        if target.queue in ("", vm_type.queue)
     ]
 
 

@@ -33,7 +33,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Service.LeverRequests import BadLever, LeverDesk, LeverRequest
 from JenniferDIRAC.WorkloadManagementSystem.Why.DiracAnswers import DiracAnswers, vo_of
 from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
-from JenniferDIRAC.WorkloadManagementSystem.Why.Places import NoSuchPlace
+from JenniferDIRAC.WorkloadManagementSystem.Why.Target import NoSuchTarget
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import about
 
 
@@ -129,7 +129,7 @@ class VirtualMachineManager:
         """Pull a lever; the director heeds it from its next cycle on.
 
         :raises BadLever: it makes no sense
-        :raises NoSuchPlace: what it names does not exist
+        :raises NoSuchTarget: what it names does not exist
         """
         pulled = self._desk.pull(LeverRequest.of(request), actor, self._now())
         return _plain(pulled) | {"lever": _lever(pulled.lever)}
@@ -144,7 +144,7 @@ class VirtualMachineManager:
     def explain(self, target: str) -> dict[str, Any]:
         """Why a job, task queue, site, endpoint, VM type or VM waits or does what it does; "": all that waits.
 
-        :raises NoSuchPlace: it is none of these
+        :raises NoSuchTarget: it is none of these
         :raises UnknownVM: no VM, or more than one, answers to it
         """
         return _plain(Inquiry(self._store, self._dirac, vo_of, self._now()).explain(target))
@@ -220,7 +220,7 @@ def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """What a call returns, or the errors that are the caller's business, as DIRAC carries them."""
     try:
         return S_OK(call(*arguments))
-    except (StoreError, BadSelection, BadLever, NoSuchPlace, ConfigError, ContextError) as error:
+    except (StoreError, BadSelection, BadLever, NoSuchTarget, ConfigError, ContextError) as error:
         return S_ERROR(str(error))
 
 

@@ -18,7 +18,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
@@ -142,7 +141,7 @@ class OurDirector:
             self._world.actor = ""
         # What VMs at work are expected to take is less with each moment in which they take nothing.
         waits = any(answer.jobs_from_running for answer in plan.answers)
-        return not self.skips or waits or _acts(plan) or self._misses_a_server()
+        return not self.skips or waits or plan.acts or self._misses_a_server()
 
     def wakes_at(self) -> float | None:
         """When, at the latest, a cycle may differ though nothing changes in the world; seconds, None: never."""
@@ -168,10 +167,6 @@ class OurDirector:
     def outcomes(self) -> Counter[str]:
         """How its VMs ended."""
         return Counter({outcome.value: number for outcome, number in self.database.outcomes.items()})
-
-
-def _acts(plan: Plan) -> bool:
-    return bool(plan.creates or plan.moves or plan.deletes or plan.collects)
 
 
 def _deadlines(record: VMRecord, policy: Policy) -> tuple[datetime, ...]:

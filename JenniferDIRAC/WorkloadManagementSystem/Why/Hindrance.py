@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +9,9 @@ from datetime import datetime, timedelta
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import SHARE, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, moment
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import moment
 
-# How the planner names the option that sets a limit, at the end of its words: from the CE's section on, or from that of
-# the agent, or of a VO.
-_OPTION = re.compile(r"; option (\S+)$")
 _ADVICE = {
     Limit.PAUSED: "'dirac-admin-cloud resume' ends it",
     Limit.DRAINED: "'dirac-admin-cloud levers' lists it, 'undrain' ends it",
@@ -29,7 +26,8 @@ _ADVICE = {
 @dataclass(frozen=True)
 class Hindrance:
     """A limit that binds in the last plan, made ``at``. ``since``: when it was last not so, or, where ``at_least``, the
-    oldest plan that is kept, in which it was. ``left`` is how long it still binds, counted from ``at``."""
+    oldest plan that is kept, in which it was. ``left`` is how long it still binds, counted from ``at``.
+    ``option`` as in ``Stopped``."""
 
     limit: Limit
     detail: str
@@ -39,22 +37,21 @@ class Hindrance:
     at_least: bool = False
     vm_type: VMTypeKey | None = None
     left: timedelta | None = None
+    option: str = ""
 
 
 def why_hindered(one: Hindrance, levers: Iterable[Lever], now: datetime, named: bool = False) -> str:
     """What stops it, as the end of a sentence without its full stop; ``named``: which has named the VM type already."""
-    option = _OPTION.search(one.detail)
-    if one.detail.count("; option ") > 1:
-        option = None  # of several VM types, each with its own
-    text = one.detail[: option.start()] if option else one.detail.rstrip(".")
+    option = one.option
+    text = one.detail.removesuffix(f"; option {option}").rstrip(".")
     if named and one.vm_type:
         text = _without_place(text, one.vm_type)
     text = text or one.limit.value
     if one.left is not None:
         left = one.left - (now - one.at)
         text += f"; {lasting(left)} left" if left > timedelta(0) else "; it is over by now"
-    hints = [_path(option[1], one.vm_type)] if option else []
-    if option and (override := _override(option[1].split("/"), one.vm_type, levers, now)):
+    hints = [_path(option, one.vm_type)] if option else []
+    if option and (override := _override(option.split("/"), one.vm_type, levers, now)):
         hints.append(f"{told(override, now)}, lever {override.id}")
     if one.limit in _ADVICE:
         hints.append(_ADVICE[one.limit])

@@ -35,8 +35,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.LastPlans import LastPlans
-from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offer, Wanted, obstacles
-from JenniferDIRAC.WorkloadManagementSystem.Why.Places import Place, find_place
+from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offered, Wanted, obstacles
+from JenniferDIRAC.WorkloadManagementSystem.Why.Target import Target, find_target
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts, why_job
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyPlace import (
     PlaceFacts,
@@ -105,7 +105,7 @@ class Inquiry:
     def explain(self, target: str) -> Explanation:
         """
         :param target: "", a job's number, ``tq:`` and a task queue's, a site, site/CE, site/CE/queue or CE, or a VM
-        :raises NoSuchPlace: it is none of these
+        :raises NoSuchTarget: it is none of these
         :raises UnknownVM: no VM, or more than one, answers to it
         """
         target = target.strip()
@@ -118,7 +118,7 @@ class Inquiry:
         elif match := _VM.fullmatch(target):
             explanation = self._vm(match[1] or match[2])
         else:
-            explanation = self._place(find_place(self._sites, target))
+            explanation = self._place(find_target(self._sites, target))
         explanation.not_asked = self._not_asked
         explanation.sentences += [sentence(f"Could not be asked: {what}") for what in self._not_asked]
         return explanation
@@ -179,7 +179,7 @@ class Inquiry:
         fits = []
         for key, (vm_type, cores, _) in asked.items():
             known = bool(cores) or bool(vm_type.number_of_processors and vm_type.max_ram)
-            against = obstacles(wanted, Offer.of(key, parameters[key], vm_type.vos, known))
+            against = obstacles(wanted, Offered.of(key, parameters[key], vm_type.vos, known))
             said = answers[key]
             if isinstance(said, DiracUnavailable):
                 fits.append(Fit(key, against, None, str(said)))
@@ -245,23 +245,23 @@ class Inquiry:
         )
         return Explanation("vm", record.vm_id, list(why_vm(facts, self._now)), {"vm": facts})
 
-    def _place(self, place: Place) -> Explanation:
+    def _place(self, target: Target) -> Explanation:
         asked = len(self._not_asked)
-        unusable = self._ask(self._dirac.unusable_endpoints, list(place.endpoints))
+        unusable = self._ask(self._dirac.unusable_endpoints, list(target.endpoints))
         answered = len(self._not_asked) == asked
         sentences, values = [*self._plans.trouble()], []
-        for key in place.endpoints:
+        for key in target.endpoints:
             facts = self._place_facts(
-                key, place, (unusable or {}).get(key, "") if answered else None, self._holders.get(key, "")
+                key, target, (unusable or {}).get(key, "") if answered else None, self._holders.get(key, "")
             )
             sentences += why_place(facts, self._now)
             values.append(facts)
-        return Explanation("place", str(place), sentences, {"places": values})
+        return Explanation("place", str(target), sentences, {"places": values})
 
-    def _place_facts(self, key: EndpointKey, place: Place, unusable: str | None, holder: str) -> PlaceFacts:
+    def _place_facts(self, key: EndpointKey, target: Target, unusable: str | None, holder: str) -> PlaceFacts:
         config = next((one for one in self._sites.endpoints if (one.site, one.ce) == (key.site, key.ce)), None)
         vm_types = tuple(
-            vm_type for vm_type, _ in _vm_types([config] if config else []) if place.queue in ("", vm_type.queue)
+            vm_type for vm_type, _ in _vm_types([config] if config else []) if target.queue in ("", vm_type.queue)
         )
         in_force = self._in_force(key, config)
         return PlaceFacts(
@@ -282,7 +282,7 @@ class Inquiry:
                 for place, _, vo in [who.rpartition(" ")]
                 if place in ("", str(key))
             },
-            stops=self._plans.stops(lambda one, vo: one.endpoint == key and place.queue in ("", one.queue)),
+            stops=self._plans.stops(lambda one, vo: one.endpoint == key and target.queue in ("", one.queue)),
             levers=tuple(lever for lever in self._levers if concerns(lever, key)),
         )
 

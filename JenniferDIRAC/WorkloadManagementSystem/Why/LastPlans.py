@@ -11,8 +11,9 @@ from functools import cached_property
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Limit, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, sentence
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import sentence
 
 #: A plan that much older than now is none to answer with: its director is gone.
 OLD = timedelta(minutes=10)
@@ -107,9 +108,9 @@ class LastPlans:
             ),
             None,
         )
-        detail, left = (stop.detail, stop.left) if stop else (one.detail, None)
+        detail, left, option = (stop.detail, stop.left, stop.option) if stop else (one.detail, None, "")
         since, at_least = self._since(plan, (one.task_queue, one.limit))
-        return Hindrance(one.limit, detail, one.vo, plan.at, since, at_least, one.vm_type, left)
+        return Hindrance(one.limit, detail, one.vo, plan.at, since, at_least, one.vm_type, left, option)
 
     def refused(self) -> dict[str, str]:
         """Why a VO is not served, by the VO, or at one endpoint, by "site/ce VO"."""
@@ -130,7 +131,9 @@ class LastPlans:
             for one in plan.stops:
                 if self._is_its(plan, one.vm_type.endpoint) and test(one.vm_type, one.vo):
                     since = self._since(plan, (one.vm_type, one.vo, one.limit))
-                    hindrance = Hindrance(one.limit, one.detail, one.vo, plan.at, *since, one.vm_type, one.left)
+                    hindrance = Hindrance(
+                        one.limit, one.detail, one.vo, plan.at, *since, one.vm_type, one.left, one.option
+                    )
                     found.setdefault((one.vm_type, one.vo), hindrance)
         return tuple(hindrance for _, hindrance in sorted(found.items()))
 

@@ -86,7 +86,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Offer:
+class Offered:
     """A VM type as the Matcher is told of it; empty means that it sets no condition.
 
     ``size_known`` is false where the CS does not give processors and RAM, and the flavor's are not known here.
@@ -108,7 +108,7 @@ class Offer:
     @classmethod
     def of(
         cls, vm_type: VMTypeKey, parameters: Mapping[str, Any], vos: frozenset[str] = frozenset(), size_known=True
-    ) -> Offer:
+    ) -> Offered:
         """From ``VMTypeConfig.matcher_parameters``."""
         return cls(
             vm_type,
@@ -126,25 +126,25 @@ class Offer:
         )
 
 
-def obstacles(wanted: Wanted, offer: Offer) -> tuple[Obstacle, ...]:
+def obstacles(wanted: Wanted, offered: Offered) -> tuple[Obstacle, ...]:
     """Every requirement that keeps these jobs from this VM type; none when it may take them."""
     found = (_vo, _place, _sizes, _words, _tags, _required_tags)
-    return tuple(obstacle for rule in found for obstacle in rule(wanted, offer))
+    return tuple(obstacle for rule in found for obstacle in rule(wanted, offered))
 
 
-def _vo(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
+def _vo(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
     # A pilot gets jobs of its own VO's groups only; which VOs get one is the CS's word, compared as DIRAC does.
-    if offer.vos and not _in(wanted.vo, offer.vos):
-        yield Obstacle(Requirement.VO, f"the jobs are {wanted.vo}'s, it serves {_list(offer.vos)}")
-    if offer.owner_group and not _same(wanted.owner_group, offer.owner_group):
+    if offered.vos and not _in(wanted.vo, offered.vos):
+        yield Obstacle(Requirement.VO, f"the jobs are {wanted.vo}'s, it serves {_list(offered.vos)}")
+    if offered.owner_group and not _same(wanted.owner_group, offered.owner_group):
         yield Obstacle(
             Requirement.OWNER_GROUP,
-            f"the jobs are of the group {wanted.owner_group}, it serves {offer.owner_group} only",
+            f"the jobs are of the group {wanted.owner_group}, it serves {offered.owner_group} only",
         )
 
 
-def _place(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
-    site, ce = offer.vm_type.site, offer.vm_type.ce
+def _place(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
+    site, ce = offered.vm_type.site, offered.vm_type.ce
     if wanted.sites and not _in(site, wanted.sites):
         yield Obstacle(Requirement.SITE, f"the jobs may run at {_list(wanted.sites)} only")
     if _in(site, wanted.banned_sites):
@@ -153,34 +153,34 @@ def _place(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
         yield Obstacle(Requirement.CE, f"the jobs may run at the CE {_list(wanted.ces)} only")
 
 
-def _sizes(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
-    if wanted.cpu_time > offer.cpu_time:
+def _sizes(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
+    if wanted.cpu_time > offered.cpu_time:
         yield Obstacle(
-            Requirement.CPU_TIME, f"the jobs want {wanted.cpu_time} s of CPU time (HS06), it offers {offer.cpu_time}"
+            Requirement.CPU_TIME, f"the jobs want {wanted.cpu_time} s of CPU time (HS06), it offers {offered.cpu_time}"
         )
-    if offer.ram_mib and wanted.min_ram_mib > offer.ram_mib:
-        yield Obstacle(Requirement.RAM, f"the jobs want {wanted.min_ram_mib} MiB of RAM, it offers {offer.ram_mib}")
+    if offered.ram_mib and wanted.min_ram_mib > offered.ram_mib:
+        yield Obstacle(Requirement.RAM, f"the jobs want {wanted.min_ram_mib} MiB of RAM, it offers {offered.ram_mib}")
 
 
-def _words(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
+def _words(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
     for requirement, values, value, what in (
-        (Requirement.PLATFORM, wanted.platforms, offer.platform, "the platform"),
-        (Requirement.JOB_TYPE, wanted.job_types, offer.job_type, "the job type"),
+        (Requirement.PLATFORM, wanted.platforms, offered.platform, "the platform"),
+        (Requirement.JOB_TYPE, wanted.job_types, offered.job_type, "the job type"),
     ):
         if values and value and not _any(value) and not _in(value, values):
             yield Obstacle(requirement, f"the jobs have {what} {_list(values)}, it takes {value} only")
 
 
-def _tags(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
-    if any(_any(tag) for tag in offer.tags):
+def _tags(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
+    if any(_any(tag) for tag in offered.tags):
         return
-    offered = {_folded(tag) for tag in _offered(offer)}
-    missing = {_folded(tag): tag for tag in wanted.tags if tag and _folded(tag) not in offered}
+    known = {_folded(tag) for tag in _tags_of(offered)}
+    missing = {_folded(tag): tag for tag in wanted.tags if tag and _folded(tag) not in known}
     named = {tag: match for tag in missing if (match := _PROCESSORS.match(tag))}
     several = _MULTI in missing and not missing.keys() & {_WHOLE}
     if named or several:
         number = max((int(match[1]) for match in named.values()), default=0)
-        has = offer.processors if offer.size_known else "as many as its flavor has, which is not known here"
+        has = offered.processors if offered.size_known else "as many as its flavor has, which is not known here"
         yield Obstacle(Requirement.PROCESSORS, f"the jobs want {number or 'several'} processors, it offers {has}")
     if _WHOLE in missing:
         yield Obstacle(Requirement.WHOLE_NODE, "the jobs want a whole node, and its WholeNode is not set")
@@ -189,11 +189,11 @@ def _tags(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
         yield Obstacle(Requirement.TAG, f"the jobs want the tag {_list(others)}, which it does not have")
 
 
-def _required_tags(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
-    required = offer.required_tags
+def _required_tags(wanted: Wanted, offered: Offered) -> Iterator[Obstacle]:
+    required = offered.required_tags
     if not required or any(_any(tag) for tag in required):
         return
-    if unknown := required - _offered(offer):
+    if unknown := required - _tags_of(offered):
         yield Obstacle(
             Requirement.REQUIRED_TAG,
             f"it requires the tag {_list(unknown)}, which is not among its own (Tag): the Matcher refuses that",
@@ -202,14 +202,14 @@ def _required_tags(wanted: Wanted, offer: Offer) -> Iterator[Obstacle]:
         yield Obstacle(Requirement.REQUIRED_TAG, f"it takes jobs with the tag {_list(lacking)} only")
 
 
-def _offered(offer: Offer) -> set[str]:
+def _tags_of(offered: Offered) -> set[str]:
     """Its tags, and those that the Matcher makes of its processors."""
-    tags, processors = set(offer.tags), offer.processors
+    tags, processors = set(offered.tags), offered.processors
     if processors <= _MOST_PROCESSORS:
         tags |= {f"{number}Processors" for number in range(1, processors + 1)}
     if processors > 1:
         tags.add("MultiProcessor")
-    if offer.whole_node:
+    if offered.whole_node:
         tags.add("WholeNode")
     return tags
 

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
 from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import Hindrance, since, why_hindered
 from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Obstacle, Requirement, Wanted
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import counted, lasting, listed, number, sentence
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import counted, listed, number, sentence
 
 _VM_TYPES_SHOWN = 20
 

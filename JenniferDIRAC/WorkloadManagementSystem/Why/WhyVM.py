@@ -10,7 +10,8 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Transition, VMRec
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, PilotState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
-from JenniferDIRAC.WorkloadManagementSystem.Why.Words import lasting, moment, number, sentence
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Words import lasting
+from JenniferDIRAC.WorkloadManagementSystem.Why.Words import moment, number, sentence
 
 
 @dataclass(frozen=True)

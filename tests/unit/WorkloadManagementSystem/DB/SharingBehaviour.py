@@ -219,7 +219,7 @@ class SharingBehaviour:
                 Unmet(7, "belle", 4, Limit.BACKOFF, "after 3 empty VMs", EL9),
                 Unmet(8, "belle", 1, Limit.SHARE, ""),
             ),
-            stops=(Stopped(EL9, "belle", Limit.BACKOFF, "after 3 empty VMs", timedelta(seconds=90.5)),),
+            stops=(Stopped(EL9, "belle", Limit.BACKOFF, "after 3 empty VMs", timedelta(seconds=90.5), "A/Backoff"),),
             creates=(Create(NAPOLI, "belle", 4, 8192, 7),),
             refused={"hyperk.org": "no pilot credential"},
             problem="the Matcher: connection refused",

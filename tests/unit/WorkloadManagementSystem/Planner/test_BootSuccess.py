@@ -54,6 +54,11 @@ def test_vms_that_run_have_booted():
     assert success(ends(ILL), [vm(f"b{n}", VMState.BOOTING) for n in range(3)]) == 1000
 
 
+def test_a_vm_that_was_drained_and_works_again_did_not_boot_again():
+    again = vm("r", VMState.RUNNING, 1, running_at=ago(600))
+    assert success(ends(ILL, ILL, WELL, WELL), [again], window=4) == 500
+
+
 def started(jobs, recent, vms=(), queues=None, policy=MANY, **other):
     world = snapshot(
         endpoint(servers=tuple(map(server, vms))),

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 from planner_world import GRIF, NAPOLI, NOW, ago, endpoint, key, snapshot, vm, vm_type
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, pausing, told
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, draining, pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Lever, LeverKind
 
 LATER = NOW + timedelta(hours=8)
 AT_GRIF = {"site": GRIF.site}
 AT_CE = {"site": GRIF.site, "ce": GRIF.ce}
 AT_QUEUE = {**AT_CE, "queue": "small"}
+AT_GRIF_ALL = ("CLOUD.GRIF.fr/grif/small", "CLOUD.GRIF.fr/grif/large")
 
 
 def lever(kind: LeverKind = LeverKind.DRAIN, id: int = 1, **other) -> Lever:
@@ -31,17 +32,19 @@ def world(*levers: Lever, **other):
 
 
 def drained(snapshot) -> set[str]:
-    places = [one for where in snapshot.endpoints for one in (where, *where.vm_types)]
-    return {str(one.key) for one in places if one.drain} | {machine.id for machine in snapshot.vms if machine.drain}
+    """The VM types of which none is started for any VO, and the VMs that take no new payload."""
+    keys = [one.key for where in snapshot.endpoints for one in where.vm_types]
+    stopped = {str(key) for key in keys if draining(snapshot.levers, key, "hyperk.org", NOW)}
+    return stopped | {machine.id for machine in snapshot.vms if machine.drain}
 
 
 @pytest.mark.parametrize(
     ("place", "covered"),
     [
-        (AT_GRIF, {"CLOUD.GRIF.fr/grif", "g1", "g2"}),
-        (AT_CE, {"CLOUD.GRIF.fr/grif", "g1", "g2"}),
+        (AT_GRIF, {*AT_GRIF_ALL, "g1", "g2"}),
+        (AT_CE, {*AT_GRIF_ALL, "g1", "g2"}),
         (AT_QUEUE, {"CLOUD.GRIF.fr/grif/small", "g1"}),
-        ({}, {"CLOUD.GRIF.fr/grif", "VCYCLE.Napoli.it/napoli", "g1", "g2", "n1"}),
+        ({}, {*AT_GRIF_ALL, "VCYCLE.Napoli.it/napoli/small", "g1", "g2", "n1"}),
         ({"vo": "belle"}, {"g1", "n1"}),
         ({"vo": "BELLE", **AT_GRIF}, {"g1"}),
         ({"vo": "t2k.org", **AT_QUEUE}, set()),
@@ -62,8 +65,8 @@ def test_a_drain_covers_what_it_names_and_no_more(place, covered):
     ],
 )
 def test_the_text_says_who_and_why_and_until_when(until, text):
-    (grif, _) = apply_levers(world(lever(until=until, **AT_CE)), NOW).endpoints
-    assert grif.drain == text
+    drained = apply_levers(world(lever(until=until, **AT_CE)), NOW).vms[0]
+    assert drained.drain == text
 
 
 def test_a_lever_without_a_reason_ends_with_the_name():
@@ -121,7 +124,7 @@ def test_of_two_overrides_of_one_option_the_later_counts():
 def test_of_two_drains_the_later_tells_its_reason():
     levers = [lever(id=1, **AT_CE), lever(id=2, who="bert", why="new image", **AT_GRIF)]
     after = apply_levers(world(*levers), NOW)
-    assert after.endpoints[0].drain == after.vms[0].drain == "drained by bert: new image"
+    assert after.vms[0].drain == "drained by bert: new image"
 
 
 def test_a_pause_changes_no_value_and_tells_its_reason():

@@ -63,6 +63,11 @@ def test_a_vm_of_the_type_that_came_to_life_since_ends_the_row():
     assert left([5, 4], vms=[alive]) == 0
 
 
+def test_a_vm_that_was_drained_and_works_again_came_to_life_long_before():
+    again = vm("r", VMState.RUNNING, 3, running_at=ago(600), jobs=1, vo="t2k.org")
+    assert left([5, 1], vms=[again]) == left([5, 1]) == 5
+
+
 def test_a_clock_that_was_set_back_makes_no_pause():
     assert left([-600]) == 0
 

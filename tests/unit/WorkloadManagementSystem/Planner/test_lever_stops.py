@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, snapshot, task_queue, vm_type
+from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, snapshot, task_queue
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import draining
@@ -66,8 +66,9 @@ def test_a_drain_covers_what_its_fields_name(where, covered):
 
 def test_a_drained_endpoint_or_vm_type_starts_nothing_and_others_take_over():
     both = {key(GRIF), key(NAPOLI)}
-    for world in (endpoint(drain="drained by anna"), endpoint(GRIF, vm_type(drain="drained by anna"))):
-        alone = plan_cycle(snapshot(world, queues=[task_queue()]), POLICY, NOW)
+    for drain in (lever(site=GRIF.site, ce=GRIF.ce), lever(site=GRIF.site, ce=GRIF.ce, queue="small")):
+        alone = plan(drain)
         assert [unmet.limit for unmet in alone.unmet] == [Limit.DRAINED]
-        other = plan_cycle(snapshot(world, endpoint(NAPOLI), queues=[task_queue(matches=both)]), POLICY, NOW)
+        two = snapshot(endpoint(GRIF), endpoint(NAPOLI), queues=[task_queue(matches=both)], levers=[drain])
+        other = plan_cycle(two, POLICY, NOW)
         assert [create.vm_type for create in other.creates] == [key(NAPOLI)]

@@ -17,7 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import LeverKind, PilotState, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
-from JenniferDIRAC.WorkloadManagementSystem.Why.Places import NoSuchPlace
+from JenniferDIRAC.WorkloadManagementSystem.Why.Target import NoSuchTarget
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts
 
 NAPOLI = VMTypeKey("VCYCLE.Napoli.it", "napoli", "el9")
@@ -234,7 +234,7 @@ def test_a_broken_or_banned_place_is_told_so(world):
         world.explain("CLOUD.X.fr")
     )
     assert "napoli is not usable: site VCYCLE.Napoli.it is Banned" in said(world.explain("VCYCLE.Napoli.it"))
-    with pytest.raises(NoSuchPlace, match="did you mean CLOUD.X.fr"):
+    with pytest.raises(NoSuchTarget, match="did you mean CLOUD.X.fr"):
         world.explain("CLOUD.Y.fr")
 
 

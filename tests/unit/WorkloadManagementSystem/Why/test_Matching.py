@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offer, Wanted, obstacles
+from JenniferDIRAC.WorkloadManagementSystem.Why.Matching import Offered, Wanted, obstacles
 
 KEY = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9")
-OFFER = Offer(KEY, cpu_time=86400, processors=2, ram_mib=4096)
+OFFER = Offered(KEY, cpu_time=86400, processors=2, ram_mib=4096)
 WANTED = Wanted("belle", "belle_user", cpu_time=3600)
 
 
@@ -149,6 +149,6 @@ def test_the_values_are_read_as_taskqueuedb_and_the_matcher_know_them():
     )
     assert (wanted.processors, WANTED.processors) == (4, 1)
     parameters = {"CPUTime": 5, "NumberOfProcessors": 4, "MaxRAM": 1, "Tag": ["GPU"], "WholeNode": True}
-    assert Offer.of(KEY, parameters) == Offer(
+    assert Offered.of(KEY, parameters) == Offered(
         KEY, cpu_time=5, processors=4, ram_mib=1, tags=frozenset({"GPU"}), whole_node=True
     )

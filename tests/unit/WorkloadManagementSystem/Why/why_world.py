@@ -10,6 +10,7 @@ NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9")
 LARGE = VMTypeKey("CLOUD.GRIF.fr", "grif", "large")
 FULL = "CLOUD.GRIF.fr/grif: MaxVMs 4 reached (4 in use); option CEs/grif/MaxVMs"
+OPTIONS = {FULL: "CEs/grif/MaxVMs"}
 
 
 def ago(minutes: float) -> datetime:
@@ -26,7 +27,7 @@ def unmet(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, cores: int 
 
 
 def stopped(limit: Limit = Limit.ENDPOINT_MAX_VMS, detail: str = FULL, vm_type=EL9, **other) -> Stopped:
-    return Stopped(vm_type, "belle", limit, detail, **other)
+    return Stopped(vm_type, "belle", limit, detail, **{"option": OPTIONS.get(detail, ""), **other})
 
 
 def plan(minutes: float = 0.2, *unmet: Unmet, stops=(), answers=None, director: str = "d1", **other) -> KeptPlan:

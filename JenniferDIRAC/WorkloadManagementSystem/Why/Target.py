@@ -12,12 +12,12 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 EVERYWHERE = "all"
 
 
-class NoSuchPlace(Exception):
+class NoSuchTarget(Exception):
     """Nothing is registered under that name; the text says what is."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """A site, an endpoint or a VM type, with the endpoints that it comprises; all empty: everywhere."""
 
     site: str = ""
@@ -29,23 +29,23 @@ class Place:
         return "/".join(part for part in (self.site, self.ce, self.queue) if part) or EVERYWHERE
 
 
-def find_place(sites: CloudSites, target: str) -> Place:
+def find_target(sites: CloudSites, name: str) -> Target:
     """What is meant by ``all``, SITE, SITE/CE, SITE/CE/QUEUE, or a CE's name, which no two sites share.
 
     An endpoint whose configuration is broken is there too; nothing is known of its VM types, so any name is taken.
 
-    :raises NoSuchPlace: there is none
+    :raises NoSuchTarget: there is none
     """
     queues = {EndpointKey(one.site, one.ce): [vm_type.queue for vm_type in one.vm_types] for one in sites.endpoints}
     broken = [place_of(problem).split("/") for problem in sites.problems]
     keys = sorted({*queues, *(EndpointKey(*place[:2]) for place in broken if len(place) > 1)})
-    if target == EVERYWHERE:
-        return Place(endpoints=tuple(keys))
-    parts = target.strip("/").split("/")
+    if name == EVERYWHERE:
+        return Target(endpoints=tuple(keys))
+    parts = name.strip("/").split("/")
     if len(parts) > 3:
-        raise NoSuchPlace(f"{target}: expected all, SITE, SITE/CE or SITE/CE/QUEUE")
-    if len(parts) == 1 and (named := [key for key in keys if key.ce == target]):
-        return Place(named[0].site, target, "", tuple(named))
+        raise NoSuchTarget(f"{name}: expected all, SITE, SITE/CE or SITE/CE/QUEUE")
+    if len(parts) == 1 and (named := [key for key in keys if key.ce == name]):
+        return Target(named[0].site, name, "", tuple(named))
     site, ce, queue = (*parts, "", "")[:3]
     _require("site", site, {key.site for key in keys}, "'dirac-admin-cloud register SITE' makes one")
     here = [key for key in keys if key.site == site]
@@ -54,7 +54,7 @@ def find_place(sites: CloudSites, target: str) -> Place:
         here = [key for key in here if key.ce == ce]
     if queue and here[0] in queues:
         _require(f"VM type of {site}/{ce}", queue, set(queues[here[0]]))
-    return Place(site, ce, queue, tuple(here))
+    return Target(site, ce, queue, tuple(here))
 
 
 def _require(what: str, name: str, known: set[str], advice: str = "") -> None:
@@ -62,4 +62,4 @@ def _require(what: str, name: str, known: set[str], advice: str = "") -> None:
         return
     hint = did_you_mean(name, known)
     told = [f"there is no {what} '{name}'", hint or f"there is {', '.join(sorted(known)) or 'none'}", advice]
-    raise NoSuchPlace("; ".join(text for text in told if text))
+    raise NoSuchTarget("; ".join(text for text in told if text))
