@@ -30,7 +30,6 @@ from sqlalchemy import Engine, create_engine, text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
@@ -40,6 +39,9 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMState, VMTypeKey
 from lab.common.mariadb import MariaDB
+
+sys.path.append(str(Path(__file__).parents[1] / "tests/unit/WorkloadManagementSystem/Director"))
+from director_world import PlainUserData, endpoint_of  # noqa: E402
 
 _VOS = ("belle", "t2k.org", "hyperk.org")
 _IDLE_CYCLES = 5
@@ -76,11 +78,6 @@ class Answers:
         return dict.fromkeys(references, PilotFacts(PilotState.RUNNING, 1))
 
 
-class UserData:
-    def make(self, config, vm_type, intent, identity, policy, max_bytes):
-        return b"#cloud-config\n"
-
-
 class Quiet:
     def warn(self, *words):
         print(*words, file=sys.stderr)
@@ -98,7 +95,7 @@ class Installation:
         self._engine = engine
         self.store = VirtualMachineStore(engine)
         self.dirac = Answers()
-        self.configs = tuple(_config(number) for number in range(endpoints))
+        self.configs = tuple(endpoint_of(f"CLOUD.Site{number}.fr") for number in range(endpoints))
         self.clouds = {config.site: FakeEndpoint() for config in self.configs}
         self._fill(vms)
         for cloud in self.clouds.values():
@@ -114,7 +111,7 @@ class Installation:
             read_profile=lambda vo: ProfileConfig(),
             read_sites=lambda: CloudSites(self.configs),
             make_cloud=lambda one: self.clouds[one.site],
-            user_data=UserData(),
+            user_data=PlainUserData(),
         )
 
     def cycle(self) -> Cost:
@@ -155,21 +152,6 @@ class Installation:
         self.dirac.queues = tuple(
             TaskQueue(number, _VOS[number % len(_VOS)], 20, 1, everywhere) for number in range(queues)
         )
-
-
-def _config(number: int) -> EndpointConfig:
-    site, ce = f"CLOUD.Site{number}.fr", f"site{number}-ce"
-    vm_type = VMTypeConfig(
-        site=site,
-        ce=ce,
-        queue="q",
-        vos=frozenset(),
-        cpu_time=86400,
-        wall_time=timedelta(days=1),
-        image="name:el9",
-        flavor="cores>=1",
-    )
-    return EndpointConfig(site=site, ce=ce, ce_type="JenniferFake", vm_types=(vm_type,))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ looks like one is refused, and its value is never repeated.
 def _table(model: type[StrictModel], without: frozenset[str] = frozenset()) -> str:
     rows = [
         f"| `{field.alias}` | {_default(field)} | {field.description} |"
-        for field in model.model_fields.values()
+        for field in sorted(model.model_fields.values(), key=lambda field: not field.is_required())
         if field.alias and field.alias not in without
     ]
     return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -135,14 +134,29 @@ class VOLimits(LimitOptions):
     """Limits of one VO at one endpoint: ``VOLimits/<vo>`` of a CE section."""
 
 
-class CESection(SharedOptions, LimitOptions):
-    """The options of a CE section whose CEType begins with Jennifer."""
+class AllotmentOptions(LimitOptions):
+    """Options of a CE section that say how much of an endpoint is used, and when."""
 
-    ce_type: Annotated[str, one_of(*CE_TYPES)] = Field(alias="CEType", description="which kind of cloud this is")
+    priority: Count = Field(0, alias="Priority", description="endpoints of a higher one are filled first")
+    quota_domain: Text = Field(
+        "", alias="QuotaDomain", description="endpoints that name the same one share one quota. Default: its own"
+    )
+    max_starting_cores: OptionalPositive = Field(
+        None, alias="MaxStartingCores", description="most cores of VMs that have not shown life yet. Default: no limit"
+    )
+    vacuum_vms: Count = Field(
+        0,
+        alias="VacuumVMs",
+        description="so many VMs per VO are kept looking for jobs when none is known to wait. Default: 0, none",
+    )
+
+
+class CEOptions(AllotmentOptions):
+    """Options of a CE section that are for the endpoint, and pass into its configuration as they are."""
+
     cloud: Text = Field(
         "", alias="Cloud", description="entry of clouds.yaml on the director's host. Default: the CE's name"
     )
-    vos: Names = Field((), alias="VO", description="VOs served. Default: the site's list, else all")
     cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="the site's squid. Default: the VO's")
     image_directory: OptionalPath = Field(
         None, alias="ImageDirectory", description="directory of this host with the disk images to boot from"
@@ -159,18 +173,13 @@ class CESection(SharedOptions, LimitOptions):
     quota_ram: OptionalPositive = Field(
         None, alias="QuotaRAM", description="memory of this host to give to VMs, in MiB. Default: all it has"
     )
-    priority: Count = Field(0, alias="Priority", description="endpoints of a higher one are filled first")
-    quota_domain: Text = Field(
-        "", alias="QuotaDomain", description="endpoints that name the same one share one quota. Default: its own"
-    )
-    max_starting_cores: OptionalPositive = Field(
-        None, alias="MaxStartingCores", description="most cores of VMs that have not shown life yet. Default: no limit"
-    )
-    vacuum_vms: Count = Field(
-        0,
-        alias="VacuumVMs",
-        description="so many VMs per VO are kept looking for jobs when none is known to wait. Default: 0, none",
-    )
+
+
+class CESection(SharedOptions, CEOptions):
+    """The options of a CE section whose CEType begins with Jennifer."""
+
+    ce_type: Annotated[str, one_of(*CE_TYPES)] = Field(alias="CEType", description="which kind of cloud this is")
+    vos: Names = Field((), alias="VO", description="VOs served. Default: the site's list, else all")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -248,26 +257,20 @@ class VMTypeConfig(SharedOptions, LimitOptions):
         return {name: value for name, value in parameters.items() if value or name in ("Tag", "RequiredTag")}
 
 
-class EndpointConfig(LimitOptions):
-    """One endpoint with its VM types. ``shares`` weigh the VOs, all alike where it is empty."""
+class Allotment(AllotmentOptions):
+    """How an endpoint's room is dealt out. ``shares`` weigh the VOs, all alike where it is empty."""
+
+    shares: dict[str, float] = {}
+    vo_limits: dict[str, VOLimits] = {}
+
+
+class EndpointConfig(Allotment, CEOptions):
+    """One endpoint with its VM types."""
 
     site: str
     ce: str
     ce_type: str
-    cloud: str = ""
     vos: frozenset[str] = frozenset()
-    cvmfs_proxy: str = ""
-    image_directory: Path | None = None
-    state_directory: Path | None = None
-    acceleration: Acceleration = "auto"
-    quota_cores: int | None = None
-    quota_ram: int | None = None
-    priority: int = 0
-    quota_domain: str = ""
-    max_starting_cores: int | None = None
-    vacuum_vms: int = 0
-    shares: dict[str, float] = {}
-    vo_limits: dict[str, VOLimits] = {}
     vm_types: tuple[VMTypeConfig, ...]
 
     def __hash__(self) -> int:

@@ -143,11 +143,13 @@ def _parse_flag(value: Any) -> bool:
     raise ValueError("True or False")
 
 
-def _parse_absolute_path(value: Any) -> Path:
-    path = Path(str(value).strip())
-    if not path.is_absolute():
+def _parse_absolute_path(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value).strip()
+    if not Path(text).is_absolute():
         raise ValueError("an absolute path")
-    return path
+    return text  # reading JSON, pydantic makes a path of nothing else
 
 
 Count = Annotated[int, whole_number(0)]

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
 from DIRAC.Resources.Computing.CloudComputingElement import CloudComputingElement
 from libcloud.compute.drivers.openstack import OpenStack_2_NodeDriver
 
@@ -47,23 +48,17 @@ class CloudCE(Contestant):
         self._references: list[str] = []
 
     def prepare(self) -> None:
-        _value(self._ce.getCEStatus())
+        returnValueOrRaise(self._ce.getCEStatus())
 
     def create(self) -> None:
-        self._references = _value(self._ce.submitJob(str(self._pilot), None, self.task.servers))
+        self._references = returnValueOrRaise(self._ce.submitJob(str(self._pilot), None, self.task.servers))
 
     def look(self) -> int:
-        states = _value(self._ce.getJobStatus(self._references))
+        states = returnValueOrRaise(self._ce.getJobStatus(self._references))
         return sum(state == "Running" for state in states.values())
 
     def delete(self) -> None:
-        _value(self._ce.killJob(self._references))
-
-
-def _value(result):
-    if not result["OK"]:
-        raise RuntimeError(result["Message"])
-    return result.get("Value")
+        returnValueOrRaise(self._ce.killJob(self._references))
 
 
 if __name__ == "__main__":

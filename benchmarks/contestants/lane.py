@@ -44,6 +44,18 @@ class Task:
     user_data_bytes: int
 
     @property
+    def auth(self) -> dict[str, str]:
+        """The log-in, in the words of clouds.yaml."""
+        return {
+            "auth_url": self.auth_url,
+            "username": self.user,
+            "password": self.password,
+            "project_name": self.project,
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
+        }
+
+    @property
     def user_data(self) -> bytes:
         """As large as a VM's, and no more compressible than its ticket would make it."""
         script = b"#!/bin/sh\nexit 0\n#"

@@ -72,17 +72,9 @@ class Ours(Contestant):
 
 
 def _clouds_yaml(task: Task, directory: Path) -> Path:
-    auth = {
-        "auth_url": task.auth_url,
-        "username": task.user,
-        "password": task.password,
-        "project_name": task.project,
-        "user_domain_name": "Default",
-        "project_domain_name": "Default",
-    }
     path = directory / "clouds.yaml"
     path.touch(0o600)
-    path.write_text(json.dumps({"clouds": {"lab": {"region_name": task.region, "auth": auth}}}))
+    path.write_text(json.dumps({"clouds": {"lab": {"region_name": task.region, "auth": task.auth}}}))
     return path
 
 

@@ -36,12 +36,7 @@ class Tardis(Contestant):
             "user_data": self._user_data.name,
         }
         site = {
-            "auth_url": task.auth_url,
-            "username": task.user,
-            "password": task.password,
-            "project_name": task.project,
-            "user_domain_name": "Default",
-            "project_domain_name": "Default",
+            **task.auth,
             "MachineTypeConfiguration": {"worker": machine},
             "MachineMetaData": {"worker": {"Cores": 1, "Memory": 0.5, "Disk": 2}},
         }

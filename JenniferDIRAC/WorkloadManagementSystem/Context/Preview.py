@@ -11,16 +11,16 @@ import yaml
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, context_errors
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
-_NOBODY = "0" * 32  # the UUID of no VM and no installation
+NOBODY = "0" * 32  # the UUID of no VM and no installation
 
 
 def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
@@ -38,18 +38,8 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
         served = ", ".join(sorted(vm_type_config.vos))
         raise ContextError(f"{endpoint_config}/{vm_type}: expected a VO that it serves ({served}), found {vo}")
     profile = read_profile(vo)
-    context = build_context(
-        endpoint_config,
-        vm_type_config,
-        profile,
-        vo,
-        vm_id=_NOBODY,
-        name=Identity(_NOBODY, _NOBODY, vo, 0).name,
-        pilot_reference=f"<pilot reference of VM {_NOBODY}>",
-        pilot_stamp=_NOBODY,
-        proxy=Secret("<secret>\n"),
-        max_lifetime=Policy().max_lifetime,
-    )
+    reference = f"<pilot reference of VM {NOBODY}>"
+    context = context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, Secret("<secret>\n"))
     user_data = render_user_data(context)
     host_files = [path for path in (context.template, str(profile.trust_anchors or "")) if path.startswith("/")]
     heading = [
@@ -60,6 +50,34 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
     ]
     with context_errors(f"files of template {context.template}"):
         return "\n".join([HEADER, *heading, _readable(user_data)])
+
+
+def context_of_nobody(
+    endpoint: EndpointConfig,
+    vm_type: VMTypeConfig,
+    profile: ProfileConfig,
+    vo: str,
+    pilot_reference: str,
+    proxy: Secret,
+    processors: int = 1,
+) -> VMContext:
+    """What a VM would be told whose ids are zeros, for the same arguments as ``build_context``.
+
+    :raises ContextError: it cannot be made
+    """
+    return build_context(
+        endpoint,
+        vm_type,
+        profile,
+        vo,
+        vm_id=NOBODY,
+        name=Identity(NOBODY, NOBODY, vo, 0).name,
+        pilot_reference=pilot_reference,
+        pilot_stamp=NOBODY,
+        proxy=proxy,
+        max_lifetime=Policy().max_lifetime,
+        processors=processors,
+    )
 
 
 def _find_endpoint(name: str) -> EndpointConfig:

@@ -21,9 +21,15 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 class Overtaken(StoreError):
     """Another director acted meanwhile, so what was decided may be wrong by now: nothing was recorded."""
 
+    def __init__(self, what: str = "another director started VMs in this moment, perhaps for the same jobs"):
+        super().__init__(what)
+
 
 class LeaseLost(Overtaken):
-    """The endpoint is not (or no longer) this director's."""
+    """The endpoints are not (or no longer) this director's."""
+
+    def __init__(self, endpoints: Collection[EndpointKey]):
+        super().__init__(f"another director may have {', '.join(map(str, sorted(endpoints)))} by now")
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,10 @@ def hold_on(session: Session, claim: Claim | None, endpoints: Collection[Endpoin
         session.execute(counted)
         return
     if not changed(session, counted.where(Installation.intents == claim.intents)):
-        raise Overtaken("another director started VMs in this moment, perhaps for the same jobs")
+        raise Overtaken
     held = _keys(session, _among(endpoints) & (Lease.holder == claim.holder) & (Lease.expires_at > UTCNow()), lock=True)
-    if lost := sorted(set(endpoints) - held):
-        raise LeaseLost(f"another director may have {', '.join(map(str, lost))} by now")
+    if lost := set(endpoints) - held:
+        raise LeaseLost(lost)
 
 
 def _among(keys: Collection[EndpointKey]) -> ColumnElement[bool]:

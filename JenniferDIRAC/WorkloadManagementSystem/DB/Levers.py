@@ -14,7 +14,14 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever
 
 
 class UnknownLever(StoreError):
-    """There is no lever of that number that could be taken back."""
+    """There is no lever of that number that could be taken back.
+
+    :param record: the lever of that number, if there is one: somebody took it back before
+    """
+
+    def __init__(self, id: int, record: LeverRecord | Row | None):
+        before = record and f"lever {id} was taken back by {record.released_by} at {record.released_at:%F %T} UTC"
+        super().__init__(before or f"there is no lever {id}")
 
 
 class Levers:
@@ -43,10 +50,8 @@ class Levers:
         with self._database.transaction() as session:
             released = changed(session, update(Row).where(Row.id == id, Row.released_at.is_(None)).values(values))
             row = session.get(Row, id)
-            if row is None:
-                raise UnknownLever(f"there is no lever {id}")
-            if not released:
-                raise UnknownLever(f"lever {id} was taken back by {row.released_by} at {row.released_at:%F %T} UTC")
+            if row is None or not released:
+                raise UnknownLever(id, row)
             return _lever(row)
 
     def standing(self, now: datetime) -> tuple[Lever, ...]:

@@ -27,14 +27,16 @@ class UTCDateTime(TypeDecorator):
         return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else DateTime())
 
     def process_bind_param(self, value, dialect):
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise TypeError(f"expected a time with a time zone, found {value!r}")
-        return value.astimezone(UTC).replace(tzinfo=None)
+        return value and self.kept(value).replace(tzinfo=None)
 
     def process_result_value(self, value, dialect):
         return value and value.replace(tzinfo=UTC)
+
+    def kept(self, value: datetime) -> datetime:
+        """What comes back of what is put in."""
+        if value.tzinfo is None:
+            raise TypeError(f"expected a time with a time zone, found {value!r}")
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 class CutText(TypeDecorator):
@@ -49,8 +51,12 @@ class CutText(TypeDecorator):
         self.keep_end = keep_end
 
     def process_bind_param(self, value, dialect):
-        if value is None:
-            return None
+        return value and self.kept(value)
+
+    def kept(self, value: str) -> str:
+        """What comes back of what is put in."""
+        if value.isascii() and len(value) <= self.max_bytes:
+            return value
         kept = slice(-self.max_bytes, None) if self.keep_end else slice(self.max_bytes)
         return value.encode("utf-8", "ignore")[kept].decode("utf-8", "ignore")
 

@@ -35,6 +35,11 @@ class Intent:
     networks: str = ""
     zone: str = ""
 
+    @property
+    def reason(self) -> str:
+        """That of the VM's first transition."""
+        return f"task queue {self.task_queue} of {self.vo}"
+
 
 @dataclass(frozen=True)
 class VMRecord:

@@ -10,15 +10,25 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
-from sqlalchemy import Engine, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.Changes import (
+    Facts,
+    NoOutcome,
+    Step,
+    TransitionRefused,
+    UnknownId,
+    UnknownVM,
+    values_of_facts,
+    values_of_step,
+)
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import (
     Database,
     StoreError,
@@ -56,7 +66,6 @@ KILLED_CODE = 100  # HSF-TN-2016-04: asked to stop by its host
 SELECT_LIMIT = 1000
 BATCH = 100  # rows changed in one transaction, so that no other one waits for long
 _SHORTEST_PREFIX = 6
-_LAST_TIMES = frozenset({"heartbeat_at"})
 _RECORDED = tuple(f.name for f in fields(VMRecord) if f.name != "vm_type")
 _COLUMNS = (VM.site, VM.ce, VM.queue, *(getattr(VM, name) for name in _RECORDED))
 _INTENDED = tuple(f.name for f in fields(Intent) if f.name != "vm_type")
@@ -65,52 +74,6 @@ VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
 
 Item = TypeVar("Item")
-
-
-class TransitionRefused(StoreError):
-    """The life cycle does not allow this step."""
-
-
-class UnknownVM(StoreError):
-    """No VM, or more than one, answers to what was given."""
-
-
-class Facts(TypedDict, total=False):
-    """What may be recorded of a VM besides its state. ``*_at`` are first times: what stands already is kept;
-    but ``heartbeat_at`` is the last one."""
-
-    server_id: str
-    image: str
-    flavor: str
-    networks: str
-    zone: str
-    outcome: Outcome
-    outcome_reason: str
-    code: int
-    jobs: int
-    said_code: int
-    said_reason: str
-    pilot_entered_at: datetime
-    first_word_at: datetime
-    running_at: datetime
-    matched_at: datetime
-    pilot_finished_at: datetime
-    console_tail: str
-    no_room: bool
-    heartbeat_at: datetime
-
-
-@dataclass(frozen=True)
-class Step:
-    """A transition to be made, with the facts to record with it."""
-
-    vm: str
-    source: VMState
-    target: VMState
-    at: datetime
-    reason: str
-    actor: str = "director"
-    facts: Facts = field(default_factory=Facts)
 
 
 class VirtualMachineStore:
@@ -160,10 +123,7 @@ class VirtualMachineStore:
             session.execute(insert(VM), [_new_row(intent) | begin for intent in intents])
             _enter_history(
                 session,
-                (
-                    (one.vm_id, None, VMState.PLANNED, now, f"task queue {one.task_queue} of {one.vo}", actor)
-                    for one in intents
-                ),
+                ((one.vm_id, None, VMState.PLANNED, now, one.reason, actor) for one in intents),
             )
 
     def move(
@@ -202,7 +162,7 @@ class VirtualMachineStore:
             # In one order, so that two directors never wait for each other.
             for place, step in sorted(enumerate(steps), key=lambda item: item[1].vm):
                 where = update(VM.__table__).where(VM.vm_id == step.vm, VM.state == step.source)
-                moved[place] = bool(changed(session, where.values(_changes(step))))
+                moved[place] = bool(changed(session, where.values(values_of_step(step, _first))))
             done = [step for step, is_done in zip(steps, moved, strict=True) if is_done]
             _enter_history(
                 session, ((step.vm, step.source, step.target, step.at, step.reason, step.actor) for step in done)
@@ -210,7 +170,7 @@ class VirtualMachineStore:
             ended = [step.vm for step in done if step.target is VMState.ENDED]
             query = select(VM.vm_id).where(VM.vm_id.in_(ended), VM.outcome.is_(None))
             if ended and (vm := session.scalars(query).first()):
-                raise TransitionRefused(f"VM {vm}: expected an outcome for a VM that ends, found none")
+                raise NoOutcome(vm)
         return moved
 
     def note(self, vm_id: str, **facts: Unpack[Facts]) -> None:
@@ -232,8 +192,10 @@ class VirtualMachineStore:
     def _note_batch(self, news: Iterable[tuple[str, Facts]]) -> None:
         with self._database.transaction() as session:
             for vm, facts in news:
-                if not changed(session, update(VM.__table__).where(VM.vm_id == vm).values(_values(facts))):
-                    raise UnknownVM(f"no VM has the id '{vm}'")
+                if not changed(
+                    session, update(VM.__table__).where(VM.vm_id == vm).values(values_of_facts(facts, _first))
+                ):
+                    raise UnknownId(vm)
 
     @again
     def request_kill(self, vm: str, actor: str, reason: str, now: datetime) -> VMRecord:
@@ -376,23 +338,8 @@ def _new_row(intent: Intent) -> dict[str, Any]:
     return {name: getattr(intent, name) for name in _INTENDED} | asdict(intent.vm_type)
 
 
-def _changes(step: Step) -> dict[str, Any]:
-    """The columns to set for this step."""
-    facts = step.facts
-    if step.target is VMState.RUNNING:
-        facts = Facts(running_at=step.at) | facts
-    values = _values(facts) | {"state": step.target, "since": step.at}
-    return values | {"ended_at": step.at} if step.target is VMState.ENDED else values
-
-
-def _values(facts: Facts) -> dict[str, Any]:
-    """The columns to set for these facts."""
-    if unknown := facts.keys() - Facts.__annotations__.keys():
-        raise TypeError(f"unknown facts {sorted(unknown)}: expected some of {sorted(Facts.__annotations__)}")
-    return {
-        name: func.coalesce(getattr(VM, name), value) if name.endswith("_at") and name not in _LAST_TIMES else value
-        for name, value in facts.items()
-    }
+def _first(name: str, at: datetime) -> ColumnElement[datetime]:
+    return func.coalesce(getattr(VM, name), at)
 
 
 def _record(row: Sequence[Any]) -> VMRecord:

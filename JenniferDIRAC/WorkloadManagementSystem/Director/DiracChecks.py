@@ -24,20 +24,18 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMT
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context import jennifer_vm
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, proxy_lifetime
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import proxy_lifetime
 from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_file_urls
+from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import NOBODY, context_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import Aspect, Finding, Verdict
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 # A pilot proxy in PEM: certificate, key and a chain of three have 6 to 8 kB, and do not compress.
 _PROXY_BYTES = 9000
 _PROXY_WARNING = timedelta(days=7)
-_NOBODY = "0" * 32
 
 
 @dataclass(frozen=True)
@@ -155,19 +153,9 @@ def check_template(one: Served, max_user_data_bytes: int, processors: int) -> li
 
 def _user_data(one: Served, profile: ProfileConfig, vo: str, processors: int) -> bytes:
     """:raises ContextError: it cannot be made"""
-    context = build_context(
-        one.config,
-        one.vm_type,
-        profile,
-        vo,
-        vm_id=_NOBODY,
-        name=Identity(_NOBODY, _NOBODY, vo, 0).name,
-        pilot_reference=f"cloud://{one.config.ce}/{_NOBODY}",
-        pilot_stamp=_NOBODY,
-        proxy=Secret(base64.encodebytes(os.urandom(_PROXY_BYTES * 3 // 4)).decode()),
-        max_lifetime=Policy().max_lifetime,
-        processors=processors,
-    )
+    reference = f"cloud://{one.config.ce}/{NOBODY}"
+    proxy = Secret(base64.encodebytes(os.urandom(_PROXY_BYTES * 3 // 4)).decode())
+    context = context_of_nobody(one.config, one.vm_type, profile, vo, reference, proxy, processors)
     return render_user_data(context, max_bytes=10**9)
 
 

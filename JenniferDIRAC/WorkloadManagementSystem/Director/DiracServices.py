@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from DIRAC import gConfig
 from DIRAC.ConfigurationSystem.Client.Helpers import Registry
@@ -72,7 +73,7 @@ class DiracServices:
                 f"/DIRAC/VirtualOrganization is '{single}', but several VOs are to be served ({', '.join(vos)}): "
                 "with it Operations(vo=…) ignores the VO and every VO gets the first one's pilots. Remove the option"
             )
-        known = set(_value("the VOs of /Registry/VO", gConfig.getSections("/Registry/VO")))
+        known = set(value_of("the VOs of /Registry/VO", gConfig.getSections("/Registry/VO")))
         unknown = [vo for vo in vos if vo not in known]
         if unknown:
             return f"VO {', '.join(unknown)} is not in /Registry/VO (found {', '.join(sorted(known)) or 'nothing'})"
@@ -87,7 +88,7 @@ class DiracServices:
         if not endpoints:
             return {}
         # Asked once: a ResourceStatus that is away costs DIRAC's own client half a minute already.
-        sites = _value("the site mask (ResourceStatus)", SiteStatus().getSiteStatuses(None))
+        sites = value_of("the site mask (ResourceStatus)", SiteStatus().getSiteStatuses(None))
         reasons = {}
         for key in endpoints:
             status = sites.get(key.site, "unknown")
@@ -98,7 +99,7 @@ class DiracServices:
             if _UNKNOWN_ELEMENT in result.get("Message", ""):
                 status = "unknown"
             else:
-                status = _value("the resource status", result).get(key.ce, {}).get("all", "unknown")
+                status = value_of("the resource status", result).get(key.ce, {}).get("all", "unknown")
             if status not in _USABLE:
                 reasons[key] = f"CE {key.ce}: resource status {status}"
         return reasons
@@ -148,7 +149,7 @@ class DiracServices:
                 cacheTime=int(_PROXY_SHARED_FOR.total_seconds()),
             ),
         )
-        return Secret(_value("a pilot proxy", chain.dumpAllToString()))
+        return Secret(value_of("a pilot proxy", chain.dumpAllToString()))
 
     def pilot_facts(self, references: Iterable[str]) -> dict[str, PilotFacts]:
         """What DIRAC knows of these pilots; one that is not registered is not in the answer."""
@@ -160,14 +161,14 @@ class DiracServices:
             return {}
         return {
             reference: PilotFacts(_pilot_state(info["Status"]), len(info.get("Jobs", ())))
-            for reference, info in _value("PilotManager", result).items()
+            for reference, info in value_of("PilotManager", result).items()
         }
 
     def register_pilot(
         self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, grid_type: str, status: str
     ) -> None:
         """Enter a pilot with reference *and* stamp, and its state, as SiteDirector does at submission."""
-        _value("PilotManager", self._pilots.addPilotReferences([reference], vo, grid_type, {reference: stamp}))
+        value_of("PilotManager", self._pilots.addPilotReferences([reference], vo, grid_type, {reference: stamp}))
         self._set_status(reference, status, "VM requested by the CloudDirector", vm_type)
 
     def end_pilot(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:
@@ -176,20 +177,24 @@ class DiracServices:
 
     def _set_status(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:
         result = self._pilots.setPilotStatus(reference, status, vm_type.ce, reason[:255], vm_type.site, vm_type.queue)
-        _value("PilotManager", result)
+        value_of("PilotManager", result)
 
 
-def _value(what: str, result: dict):
-    """A DIRAC result's value, or DiracUnavailable that names what was asked."""
+def value_of(what: str, result: Mapping[str, Any]) -> Any:
+    """A DIRAC result's value.
+
+    :param what: was asked
+    :raises DiracUnavailable: it is an S_ERROR
+    """
     if not result["OK"]:
         raise DiracUnavailable(f"{what}: {result['Message']}")
     return result["Value"]
 
 
 @retry(retry=retry_if_exception_type(DiracUnavailable), stop=stop_after_attempt(2), wait=wait_fixed(0.2), reraise=True)
-def _ask(what: str, question: Callable[[], dict]):
+def _ask(what: str, question: Callable[[], dict]) -> Any:
     """The answer to a question that changes nothing: asked twice, for a TLS handshake may break off for no reason."""
-    return _value(what, question())
+    return value_of(what, question())
 
 
 def _processors(tags: Iterable[str]) -> int:

@@ -92,10 +92,10 @@ class MemoryDatabase:
         """:raises Overtaken: the claim holds no longer"""
         if claim is not None:
             if claim.intents != self.intents:
-                raise Overtaken("another director started VMs in this moment, perhaps for the same jobs")
+                raise Overtaken
             standing = self.standing()
-            if lost := sorted(key for key in set(endpoints) if standing.get(key) != claim.holder):
-                raise LeaseLost(f"another director may have {', '.join(map(str, lost))} by now")
+            if lost := {key for key in endpoints if standing.get(key) != claim.holder}:
+                raise LeaseLost(lost)
         self.intents += 1
 
     def renew(self, holder: str, ttl: timedelta) -> None:
@@ -150,12 +150,9 @@ class MemoryLevers:
 
     def release(self, id: int, who: str, why: str, now: datetime) -> Lever:
         with self._db.answering() as db:
-            if not 0 < id <= len(db.levers):
-                raise UnknownLever(f"there is no lever {id}")
-            record = db.levers[id - 1]
-            if record.released_at is not None:
-                at = f"{record.released_at:%F %T}"
-                raise UnknownLever(f"lever {id} was taken back by {record.released_by} at {at} UTC")
+            record = db.levers[id - 1] if 0 < id <= len(db.levers) else None
+            if record is None or record.released_at is not None:
+                raise UnknownLever(id, record)
             db.levers[id - 1] = LeverRecord(record.lever, now, who, why)
             return record.lever
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import uuid
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.Changes import (
+    Facts,
+    FirstTime,
+    NoOutcome,
+    Step,
+    UnknownId,
+    values_of_facts,
+    values_of_step,
+)
 from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim
 from JenniferDIRAC.WorkloadManagementSystem.DB.Reports import REPORT_LIFETIME
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import CONSOLE_TAIL_BYTES
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, CutText, History, UTCDateTime
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     SELECT_LIMIT,
     VM_ID_PREFIX,
-    Facts,
-    Step,
-    TransitionRefused,
-    UnknownVM,
     VirtualMachineStore,
     the_only,
 )
@@ -35,9 +40,13 @@ from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import (
     MemoryPlans,
 )
 
-_REASON_BYTES = 4096
-_FACTS = frozenset(Facts.__annotations__)
 _INTENT = tuple(one.name for one in fields(Intent))
+#: By column: what the database would give back of a value.
+_KEPT = {
+    column.name: column.type.kept for column in VM.__table__.columns if isinstance(column.type, (CutText, UTCDateTime))
+}
+_kept_reason = History.__table__.c.reason.type.kept
+_kept_time = UTCDateTime().kept
 
 
 class MemoryStore(VirtualMachineStore):
@@ -59,7 +68,7 @@ class MemoryStore(VirtualMachineStore):
         if not intents:
             return
         new: dict[str, VMRecord] = {}
-        at = _utc(now)
+        at = _kept_time(now)
         with self._db.answering() as db:
             for intent in intents:
                 if intent.vm_id in new or intent.vm_id in db.history or intent.pilot_reference in db.references:
@@ -67,11 +76,10 @@ class MemoryStore(VirtualMachineStore):
                 values = {name: getattr(intent, name) for name in _INTENT}
                 new[intent.vm_id] = VMRecord(**values, state=VMState.PLANNED, since=at, created_at=at)
             db.hold_on(claim, {intent.vm_type.endpoint for intent in intents})
-            for vm, record in new.items():
-                db.keep(record)
-                db.references[record.pilot_reference] = vm
-                reason = f"task queue {record.task_queue} of {record.vo}"
-                db.history[vm] = [Transition(None, VMState.PLANNED, at, reason, actor)]
+            for intent in intents:
+                db.keep(new[intent.vm_id])
+                db.references[intent.pilot_reference] = intent.vm_id
+                db.history[intent.vm_id] = [Transition(None, VMState.PLANNED, at, intent.reason, actor)]
 
     def _move_batch(self, steps: Sequence[Step]) -> list[bool]:
         with self._db.answering() as db:
@@ -79,8 +87,8 @@ class MemoryStore(VirtualMachineStore):
             for step, new in zip(steps, moved, strict=True):
                 if new is not None:
                     db.keep(*new)
-                    reason = _cut(step.reason, _REASON_BYTES)
-                    db.history[step.vm].append(Transition(step.source, step.target, _utc(step.at), reason, step.actor))
+                    at, reason = _kept_time(step.at), _kept_reason(step.reason)
+                    db.history[step.vm].append(Transition(step.source, step.target, at, reason, step.actor))
         return [new is not None for new in moved]
 
     def _note_batch(self, news: Iterable[tuple[str, Facts]]) -> None:
@@ -89,9 +97,8 @@ class MemoryStore(VirtualMachineStore):
             for vm, facts in news:
                 record = db.live.get(vm) or db.over.get(vm)
                 if record is None:
-                    raise UnknownVM(f"no VM has the id '{vm}'")
-                values, console = _values(record, facts)
-                noted.append((replace(record, **values), console))
+                    raise UnknownId(vm)
+                noted.append(_changed(record, values_of_facts(facts, _first_of(record))))
             for new in noted:
                 db.keep(*new)
 
@@ -191,48 +198,22 @@ def _moved(record: VMRecord | None, step: Step) -> tuple[VMRecord, str | None] |
     """The record and its console after this step; None if it is not to be made."""
     if record is None or record.state is not step.source:
         return None
-    at = _utc(step.at)
-    facts = Facts(running_at=at) | step.facts if step.target is VMState.RUNNING else step.facts
-    values, console = _values(record, facts)
-    if step.target is VMState.ENDED:
-        values["ended_at"] = at
-        if values.get("outcome", record.outcome) is None:
-            raise TransitionRefused(f"VM {step.vm}: expected an outcome for a VM that ends, found none")
-    return replace(record, **values, state=step.target, since=at), console
+    new, console = _changed(record, values_of_step(step, _first_of(record)))
+    if new.state is VMState.ENDED and new.outcome is None:
+        raise NoOutcome(step.vm)
+    return new, console
+
+
+def _changed(record: VMRecord, values: Mapping[str, Any]) -> tuple[VMRecord, str | None]:
+    """The record with these values, and its console if it is one of them."""
+    kept = {name: _KEPT[name](value) if name in _KEPT else value for name, value in values.items()}
+    console = kept.pop("console_tail", None)
+    return replace(record, **kept), console
+
+
+def _first_of(record: VMRecord) -> FirstTime:
+    return lambda name, at: getattr(record, name) or at
 
 
 def _age(record: VMRecord) -> tuple[datetime, str]:
     return record.created_at, record.vm_id
-
-
-def _values(record: VMRecord, facts: Facts) -> tuple[dict[str, Any], str | None]:
-    """The record's new values for these facts, and the console."""
-    if unknown := facts.keys() - _FACTS:
-        raise TypeError(f"unknown facts {sorted(unknown)}: expected some of {sorted(_FACTS)}")
-    values: dict[str, Any] = {}
-    console = None
-    for name, value in facts.items():
-        if name == "console_tail":
-            console = _cut(value, CONSOLE_TAIL_BYTES, keep_end=True)
-        elif name == "heartbeat_at":  # the last, not the first
-            values[name] = _utc(value)
-        elif name.endswith("_at"):
-            values[name] = getattr(record, name) or _utc(value)
-        elif name.endswith("_reason"):
-            values[name] = _cut(value, _REASON_BYTES)
-        else:
-            values[name] = value
-    return values, console
-
-
-def _cut(text: str, max_bytes: int, keep_end: bool = False) -> str:
-    if text.isascii() and len(text) <= max_bytes:
-        return text
-    kept = slice(-max_bytes, None) if keep_end else slice(max_bytes)
-    return text.encode("utf-8", "ignore")[kept].decode("utf-8", "ignore")
-
-
-def _utc(at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise TypeError(f"expected a time with a time zone, found {at!r}")
-    return at if at.tzinfo is UTC else at.astimezone(UTC)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import FAKE, EndpointConfig, VMTypeConfig, VOLimits
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import FAKE, Allotment, EndpointConfig, LimitOptions, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import IDLE_OPTIONS
@@ -30,7 +30,8 @@ class ScenarioError(Exception):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Options of the CS go by their Python names alone here (from pydantic 2.11 on; an older one knows both).
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_alias=False, validate_by_name=True)
 
 
 class Start(_Part):
@@ -75,8 +76,9 @@ def _our_pilot() -> Pilot:
     )
 
 
-class SimulatedVMType(_Part):
-    """A VM type. ``hours`` is for how long its pilot takes jobs; ``pool``: one VM runs several jobs at once."""
+class SimulatedVMType(_Part, LimitOptions):
+    """A VM type with its limits. ``hours`` is for how long its pilot takes jobs; ``pool``: one VM runs several jobs at
+    once."""
 
     queue: str
     cores: Positive = 1
@@ -84,30 +86,18 @@ class SimulatedVMType(_Part):
     vos: frozenset[str] = frozenset()
     hours: Amount = 48
     pool: bool = False
-    max_vms: int | None = None
-    max_cores: int | None = None
 
 
-class Cloud(_Part):
-    """An endpoint. ``quota_cores`` and ``quota_vms`` are the cloud's own; all others are the options of its CE section
-    (MaxVMs, MaxCores, SoftMaxVMs, SoftMaxCores, Priority, QuotaDomain, MaxStartingCores, VacuumVMs, Shares, VOLimits).
-    ``foreign_cores`` are in use by others for ever. ``faults``: by call and fault of the menu, the part of calls."""
+class Cloud(_Part, Allotment):
+    """An endpoint with the options and sections of its CE that deal out its room (MaxVMs, Priority, Shares and so on).
+    ``quota_cores`` and ``quota_vms`` are the cloud's own, ``foreign_cores`` are in use by others for ever. ``faults``:
+    by call and fault of the menu, the part of calls."""
 
     site: str
     ce: str
     vm_types: Annotated[tuple[SimulatedVMType, ...], Field(min_length=1)]
     quota_cores: int | None = None
     quota_vms: int | None = None
-    max_vms: int | None = None
-    max_cores: int | None = None
-    soft_max_vms: int | None = None
-    soft_max_cores: int | None = None
-    priority: int = 0
-    quota_domain: str = ""
-    max_starting_cores: int | None = None
-    vacuum_vms: int = 0
-    shares: dict[str, float] = {}
-    vo_limits: dict[str, VOLimits] = {}
     foreign_cores: int = 0
     start: Start = Start()
     sickness: Sickness = Sickness()
@@ -138,13 +128,15 @@ class Cloud(_Part):
                 image=f"name:{IMAGE}",
                 flavor=f"name:{one.queue}",
                 local_ce_type="Pool" if one.pool else "",
-                max_vms=one.max_vms,
-                max_cores=one.max_cores,
+                **_same(one, LimitOptions),
             )
             for one in self.vm_types
         )
-        own = {name: getattr(self, name) for name in type(self).model_fields if name in EndpointConfig.model_fields}
-        return EndpointConfig(**own | {"ce_type": FAKE, "vm_types": vm_types})
+        return EndpointConfig(site=self.site, ce=self.ce, ce_type=FAKE, vm_types=vm_types, **_same(self, Allotment))
+
+
+def _same(part: LimitOptions, model: type[LimitOptions]) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in model.model_fields}
 
 
 class _Work(_Part):

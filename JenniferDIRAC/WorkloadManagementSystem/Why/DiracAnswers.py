@@ -12,7 +12,7 @@ from DIRAC.WorkloadManagementSystem.Client.JobMonitoringClient import JobMonitor
 from DIRAC.WorkloadManagementSystem.Client.MatcherClient import MatcherClient
 from DIRAC.WorkloadManagementSystem.DB.TaskQueueDB import TaskQueueDB
 
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, value_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Why.WhyJob import JobFacts
@@ -39,7 +39,7 @@ class DiracAnswers:
     def job(self, job: int) -> JobFacts | None:
         """The job, or None when there is none of that number."""
         # The keys are texts: numbers do not survive the way.
-        found = _value("JobMonitoring", JobMonitoringClient().getJobsSummary([job])).get(str(job))
+        found = value_of("JobMonitoring", JobMonitoringClient().getJobsSummary([job])).get(str(job))
         if not found:
             return None
         group = found.get("OwnerGroup", "")
@@ -60,11 +60,11 @@ class DiracAnswers:
         result = self._task_queues.getTaskQueueForJob(job)
         if not result["OK"] and _NOT_IN_ANY in result["Message"]:
             return None
-        return int(_value("TaskQueueDB", result))
+        return int(value_of("TaskQueueDB", result))
 
     def task_queue(self, id: int) -> Mapping[str, Any] | None:
         """A task queue with jobs, as TaskQueueDB tells it, or None."""
-        return _value("TaskQueueDB", self._task_queues.retrieveTaskQueues([id])).get(id)
+        return value_of("TaskQueueDB", self._task_queues.retrieveTaskQueues([id])).get(id)
 
     def matched(
         self, parameters: Mapping[VMTypeKey, Mapping[str, Any]]
@@ -74,7 +74,7 @@ class DiracAnswers:
 
         def ask(vm_type: VMTypeKey) -> None:
             try:
-                found = _value("the Matcher", MatcherClient().getMatchingTaskQueues(dict(parameters[vm_type])))
+                found = value_of("the Matcher", MatcherClient().getMatchingTaskQueues(dict(parameters[vm_type])))
                 answers[vm_type] = frozenset(map(int, found))
             except DiracUnavailable as error:
                 answers[vm_type] = error
@@ -92,12 +92,6 @@ class DiracAnswers:
 
 def vo_of(group: str) -> str:
     return Registry.getVOForGroup(group) or ""
-
-
-def _value(what: str, result: dict) -> Any:
-    if not result["OK"]:
-        raise DiracUnavailable(f"{what}: {result['Message']}")
-    return result["Value"]
 
 
 def _time(value: Any) -> datetime | None:

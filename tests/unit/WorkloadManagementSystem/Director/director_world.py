@@ -121,7 +121,7 @@ class World:
         self.log = Log()
         self.user_data = PlainUserData()
         self.problems: tuple[ConfigProblem, ...] = ()
-        self.configs = tuple(_config(site, image) for site in sites or ("CLOUD.A.fr",))
+        self.configs = tuple(endpoint_of(site, image) for site in sites or ("CLOUD.A.fr",))
         self.clouds = {key_of(config): FakeEndpoint(clock=lambda: self.now) for config in self.configs}
         self.restart()
 
@@ -171,7 +171,8 @@ class World:
         return next(report for report in self.store.reports() if report.vo == vo)
 
 
-def _config(site: str, image: str) -> EndpointConfig:
+def endpoint_of(site: str, image: str = "name:el9") -> EndpointConfig:
+    """With one VM type, ``q``."""
     ce = f"{site.lower()}-ce"
     vm_type = VMTypeConfig(
         site=site,

@@ -57,6 +57,16 @@ def test_options_of_the_director_are_those_of_the_agents_section():
     )
 
 
+def test_a_cloud_and_its_vm_types_have_the_limits_of_their_sections():
+    limits = {"max_vms": 4, "max_cores": 8, "soft_max_vms": 2, "soft_max_cores": 5}
+    room = {"priority": 2, "quota_domain": "grif", "max_starting_cores": 3, "vacuum_vms": 1, "shares": {"belle": 7.0}}
+    cloud = CLOUD | limits | room | {"vo_limits": {"belle": limits}, "vm_types": [{"queue": "q"} | limits]}
+    config = parse(scenario(clouds=[cloud]), "test").clouds[0].config()
+    assert config.model_dump(include=limits.keys() | room.keys()) == limits | room
+    assert config.vo_limits["belle"].model_dump() == limits
+    assert config.vm_types[0].model_dump(include=limits.keys()) == limits
+
+
 def test_other_work_changes_nothing_of_a_works_jobs():
     steady = {"kind": "steady", "vo": "belle", "cores": 10}
     burst = {"kind": "burst", "vo": "belle", "jobs": 5, "processors": 8}
