@@ -23,9 +23,10 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import Holding, LeaseKeeper
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import carry_out

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told

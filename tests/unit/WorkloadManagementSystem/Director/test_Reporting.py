@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from director_world import START, World
 
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
