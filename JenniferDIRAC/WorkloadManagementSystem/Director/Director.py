@@ -23,17 +23,19 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Briefing import Briefing
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import Holding, LeaseKeeper
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, Sight, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer
 from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import carry_out
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotFollower
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
@@ -133,26 +135,27 @@ class Director:
         self._tell_orphans(wards)
         self._keep_workers(wards.configs)
         refused_vos, vo_bounds = self._vos(config)
-        sight = self._observer.observe(
-            installation,
-            wards.configs,
-            frozenset(config.vos) - refused_vos.keys(),
-            refused_vos,
-            config.policy,
-            now,
-            self._watching_since,
+        briefing = Briefing(
+            installation=installation,
+            now=now,
+            watching_since=self._watching_since,
+            policy=config.policy,
+            configs=wards.configs,
+            vos=frozenset(config.vos) - refused_vos.keys(),
+            refused_vos=refused_vos,
             others=holding.others,
             closed=wards.closed,
             levers=self._store.levers.standing(now),
             vo_bounds=vo_bounds,
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
         )
+        sight = self._observer.observe(briefing)
         plan = plan_cycle(sight.snapshot, config.policy, now)
         if abs(self._now() - now) > _longest_pause(config):
             self._log.warn(f"What was seen at {now:%H:%M:%S} UTC is too old to act upon: nothing is done in this cycle")
             return Plan()
         self._leases.renew()
-        plan, carried = carry_out(self._executor, plan, sight, wards.configs, installation, config.policy, now, claim)
+        plan, carried = carry_out(self._executor, plan, sight, briefing, claim)
         self._pilots.follow(holding.others)
         self._report(sight, plan, carried, config, broken | wards.closed, holding)
         return plan
@@ -234,9 +237,8 @@ class Director:
                 refused[vo] = str(error)
         return refused, bounds
 
-    def _keep_workers(self, configured: tuple[EndpointConfig, ...]) -> None:
+    def _keep_workers(self, current: Mapping[EndpointKey, EndpointConfig]) -> None:
         """One worker per endpoint, made anew when its configuration changed."""
-        current = {key_of(config): config for config in configured}
         for key in list(self._workers):
             if self._configured[key] != current.get(key):
                 del self._workers[key], self._configured[key]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AmbiguousOutcome,
     AuthenticationFailed,
@@ -29,6 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
+from JenniferDIRAC.WorkloadManagementSystem.Director.Briefing import Briefing
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import (
     NO_ROOM,
     Carried,
@@ -41,15 +41,14 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import (
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LeftoverSweep, Swept
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
 from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.StubbornServers import StubbornServers
 from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import pilot_reference
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Create, Delete, Move, Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
@@ -81,28 +80,19 @@ class Executor:
         self._leftovers = LeftoverSweep(store)
         self._results: deque[Created | NotCreated | NotDeleted | Swept] = deque()
 
-    def carry_out(
-        self,
-        plan: Plan,
-        sight: Sight,
-        configured: Iterable[EndpointConfig],
-        installation: str,
-        policy: Policy,
-        claim: Claim | None = None,
-    ) -> Carried:
+    def carry_out(self, plan: Plan, sight: Sight, briefing: Briefing, claim: Claim | None = None) -> Carried:
         """Carry out ``plan``, which was made of ``sight``; its creates only if ``claim`` still holds.
 
         :raises StoreUnavailable: at the latest before the first call to a cloud that an unrecorded intent would need
         """
-        configs = {key_of(config): config for config in configured}
         self._store.move_all([self._step(move, sight.consoles) for move in plan.moves])
         # What is another director's by now is that one's to judge.
         deletes = self._deleting([delete for delete in plan.deletes if self._may_act(delete.endpoint)], sight.consoles)
         collects = [collect for collect in plan.collects if self._may_act(collect.endpoint)]
-        deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, policy, self._now())
+        deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, briefing.policy, self._now())
         self._stubborn.tell_of(collects, self._now())
         sweeps = self._leftovers.due(sight.snapshot.endpoints, self._now())
-        carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
+        carried = self._prepare(plan.creates, sight.offerings, briefing)
         try:
             self._store.record_intents([start.intent for start in carried.starts], self._now(), claim=claim)
         except Overtaken as error:
@@ -110,7 +100,7 @@ class Executor:
 
         futures = {}
         answers: dict[str, Created | NotCreated] = {}
-        for key in configs:
+        for key in briefing.configs:
             mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
             gone = [step for step in (*deletes, *collects) if step.endpoint == key]
             if mine or gone or key in sweeps:
@@ -152,12 +142,7 @@ class Executor:
         return None
 
     def _prepare(
-        self,
-        creates: Iterable[Create],
-        configs: Mapping[EndpointKey, EndpointConfig],
-        offerings: Mapping[VMTypeKey, Offering],
-        installation: str,
-        policy: Policy,
+        self, creates: Iterable[Create], offerings: Mapping[VMTypeKey, Offering], briefing: Briefing
     ) -> Carried:
         """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next.
 
@@ -171,7 +156,7 @@ class Executor:
                 refusals[place] = str(refusal)
             if place in refusals:
                 continue
-            config, offering = configs[create.vm_type.endpoint], offerings[create.vm_type]
+            config, offering = briefing.configs[create.vm_type.endpoint], offerings[create.vm_type]
             vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
             vm, choice = self._new_id(), offering.choice
             intent = Intent(
@@ -189,10 +174,10 @@ class Executor:
                 networks=", ".join(network.id for network in choice.networks),
                 zone=choice.zone_of(vm),
             )
-            identity = Identity(installation, vm, create.vo, create.cores)
+            identity = Identity(briefing.installation, vm, create.vo, create.cores)
             try:
                 user_data = self._user_data.make(
-                    config, vm_type, intent, identity, policy, offering.max_user_data_bytes
+                    config, vm_type, intent, identity, briefing.policy, offering.max_user_data_bytes
                 )
             except UserDataUnavailable as error:
                 refusals[place] = str(error)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (

@@ -12,12 +12,16 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 LEFT_THE_CS = "it is no longer in the CS"
 
 
+def key_of(config: EndpointConfig) -> EndpointKey:
+    return EndpointKey(config.site, config.ce)
+
+
 @dataclass(frozen=True)
 class Wards:
     """The configurations to work with. ``closed`` says why nothing is started at an endpoint that the CS does not
     give; ``lost`` are endpoints with VMs of which no good configuration is known."""
 
-    configs: tuple[EndpointConfig, ...]
+    configs: Mapping[EndpointKey, EndpointConfig]
     closed: Mapping[EndpointKey, str]
     lost: frozenset[EndpointKey]
 
@@ -42,7 +46,7 @@ class WardKeeper:
         :param with_vms: the endpoints with VMs that have not ended
         :raises StoreUnavailable: what is kept is not known
         """
-        current = {EndpointKey(config.site, config.ce): config for config in configured}
+        current = {key_of(config): config for config in configured}
         orphans = with_vms - current.keys()
         if self._kept is None or not orphans <= self._kept.keys():
             self._kept = self._store.kept()
@@ -54,7 +58,7 @@ class WardKeeper:
             self._kept = {key: config for key, config in self._kept.items() if key not in over}
         known = sorted(orphans & self._kept.keys())
         return Wards(
-            configs=(*configured, *(self._kept[key] for key in known)),
+            configs=current | {key: self._kept[key] for key in known},
             closed={key: broken.get(key, LEFT_THE_CS) for key in known},
             lost=frozenset(orphans - self._kept.keys()),
         )

@@ -18,7 +18,7 @@ from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
