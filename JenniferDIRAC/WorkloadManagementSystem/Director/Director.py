@@ -93,7 +93,13 @@ class Director:
         self._wards = WardKeeper(store.configs)
         self._observer = Observer(store, self._records, dirac, self._workers, log.warn, log.error)
         self._executor = Executor(
-            store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_act=self._leases.has
+            store,
+            self._records,
+            self._workers,
+            user_data or UserDataMaker(dirac),
+            log.warn,
+            now,
+            may_act=self._leases.has,
         )
         self._pilots = PilotFollower(store, self._records, dirac, log.warn, now)
 

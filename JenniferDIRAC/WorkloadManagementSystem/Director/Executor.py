@@ -19,6 +19,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Throttled,
     Unreachable,
 )
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     BATCH,
     Claim,
@@ -60,6 +61,7 @@ class Executor:
     def __init__(
         self,
         store: VirtualMachineStore,
+        records: LiveRecords,
         workers: Mapping[EndpointKey, EndpointWorker],
         user_data: UserDataMaker,
         warn: Callable[[str], None],
@@ -77,7 +79,7 @@ class Executor:
         self._may_act = may_act
         self._new_id = new_id
         self._stubborn = StubbornServers(warn)
-        self._leftovers = LeftoverSweep(store)
+        self._leftovers = LeftoverSweep(records)
         self._results: deque[Created | NotCreated | NotDeleted | Swept] = deque()
 
     def carry_out(self, plan: Plan, sight: Sight, briefing: Briefing, claim: Claim | None = None) -> Carried:
