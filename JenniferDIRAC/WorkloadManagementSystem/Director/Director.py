@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -57,6 +58,7 @@ class Director:
     :param now: gives timezone-aware UTC
     :param read_config, read_sites, read_profile, make_cloud, user_data: where they come from; by default the CS
     :param make_worker: what runs an endpoint's tasks; by default a thread
+    :param new_id: gives the ids of VMs and the stamps of their pilots; by default random UUIDs
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Director:
         make_cloud: Callable[[EndpointConfig], CloudEndpoint] = make_endpoint,
         user_data: UserDataMaker | None = None,
         make_worker: Callable[[str, Callable[[], CloudEndpoint]], EndpointWorker] = EndpointWorker,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ):
         self._store = store
         self._dirac = dirac
@@ -96,7 +99,8 @@ class Director:
             user_data or UserDataMaker(dirac),
             log.warn,
             now,
-            may_act=self._leases.has,
+            self._leases.has,
+            new_id,
         )
         self._pilots = PilotFollower(store, self._records, dirac, log.warn, now)
 

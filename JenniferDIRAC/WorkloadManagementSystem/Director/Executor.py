@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -36,10 +35,15 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VM
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
+_PATIENCE = 30.0  # seconds, for the answers to a pass's deletes and creates
 
 
 class Executor:
-    """Turns Plans into records and servers. Results that come late are recorded in a later cycle."""
+    """Turns Plans into records and servers. Results that come late are recorded in a later cycle.
+
+    :param may_act: whether nobody else can have an endpoint in this moment
+    :param new_id: gives the ids of VMs and the stamps of their pilots, 32 hexadecimal digits
+    """
 
     def __init__(
         self,
@@ -49,16 +53,15 @@ class Executor:
         user_data: UserDataMaker,
         warn: Callable[[str], None],
         now: Callable[[], datetime],
-        act_patience: float = 30.0,
-        may_act: Callable[[EndpointKey], bool] = lambda endpoint: True,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        may_act: Callable[[EndpointKey], bool],
+        new_id: Callable[[], str],
     ):
         self._store = store
         self._workers = workers
         self._user_data = user_data
         self._warn = warn
         self._now = now
-        self._punctuality = Punctuality(act_patience)
+        self._punctuality = Punctuality(_PATIENCE)
         self._may_act = may_act
         self._new_id = new_id
         self._stubborn = StubbornServers(warn)

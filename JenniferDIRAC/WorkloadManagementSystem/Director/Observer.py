@@ -47,6 +47,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Watch import LISTED_STATES, 
 
 # So long after its back-off a VM type whose last VM ended badly gets one probe at a time.
 _HEALTH_WINDOW = timedelta(days=1)
+_LIST_DEADLINE = 30.0  # seconds
 
 
 class Observer:
@@ -60,7 +61,6 @@ class Observer:
         workers: Mapping[EndpointKey, EndpointWorker],
         warn: Callable[[str], None],
         alarm: Callable[[str], None],
-        list_deadline: float = 30.0,
     ):
         self._store = store
         self._records = records
@@ -68,7 +68,7 @@ class Observer:
         self._workers = workers
         self._warn = warn
         self._expiries = ExpiryWatch(warn, alarm)
-        self._looks = Looks(workers, list_deadline)
+        self._looks = Looks(workers, _LIST_DEADLINE)
         self._memory: dict[EndpointKey, ListingMemory] = {}
         self._queues = QueueMemory()
 

@@ -129,8 +129,8 @@ class OurDirector:
             make_cloud=lambda config: self._world.clouds[key_of(config)],
             user_data=SimulatedUserData(self._world.scenario.pilot),
             make_worker=lambda name, make: InlineWorker(name, make, clock=lambda: self._world.seconds),
+            new_id=self._new_id,
         )
-        self.director._executor._new_id = self._new_id
 
     def cycle(self) -> bool:
         """One cycle; whether the next one may do something though nothing changes in the world."""

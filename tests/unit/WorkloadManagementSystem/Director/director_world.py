@@ -63,7 +63,7 @@ class MemoryDirac:
         self._answer("PilotManager")
         return {one: self.pilots[one] for one in references if one in self.pilots}
 
-    def register_pilot(self, reference, stamp, vo, vm_type, grid_type, status):
+    def register_pilot(self, reference, stamp, vo, vm_type, status):
         self._answer("PilotManager")
         self.pilots[reference] = PilotFacts(PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0)
         self.stamps[reference] = stamp
