@@ -17,7 +17,7 @@ from benchmarks.contestants.lane import serve
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
 from JenniferDIRAC.Resources.Cloud.OpenStackRecords import NO_NETWORK
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/unit/WorkloadManagementSystem/Director"))
 from director_world import World  # noqa: E402

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
+from datetime import datetime
 
+from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Create, Limit, Plan, Stopped, Unmet
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Endpoint, EndpointKey, VMTypeKey
 
 
 def as_carried(plan: Plan, carried: Carried, endpoints: Iterable[Endpoint]) -> Plan:
@@ -45,6 +48,27 @@ def as_carried(plan: Plan, carried: Carried, endpoints: Iterable[Endpoint]) -> P
         unmet=tuple(sorted((*plan.unmet, *unmet), key=lambda one: one.task_queue)),
         # Several task queues may have lost VMs of one type; a limit that came after it tells less.
         stops=tuple(dict.fromkeys((*stops, *plan.stops))),
+    )
+
+
+def kept_plan(
+    plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str, others: Container[EndpointKey]
+) -> KeptPlan:
+    """The plan, as it was carried out, for whoever asks why; of ``others`` another director tells."""
+    return KeptPlan(
+        at=now,
+        director=director,
+        answers=plan.answers,
+        unmet=plan.unmet,
+        stops=plan.stops,
+        creates=plan.creates,
+        refused=sight.snapshot.refused_vos | {f"{key} {vo}": why for (key, vo), why in carried.refusals.items()},
+        problem=sight.demand_problem,
+        unusable={
+            str(endpoint.key): endpoint.unusable
+            for endpoint in sight.snapshot.endpoints
+            if endpoint.unusable and endpoint.key not in others
+        },
     )
 
 

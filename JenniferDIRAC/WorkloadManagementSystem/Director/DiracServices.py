@@ -29,6 +29,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Pi
 _PROCESSORS_TAG = re.compile(r"^(\d+)Processors$")
 _USABLE = ("Active", "Degraded")
 _UNKNOWN_ELEMENT = "Cache misses"  # how DIRAC's RSSCache says that it does not know an element
+_GRID_TYPE = "JenniferDIRAC"  # of our pilots in PilotAgentsDB
 # A proxy taken from the ProxyManager is shared by the VMs started within this time.
 _PROXY_SHARED_FOR = timedelta(minutes=10)
 
@@ -164,11 +165,9 @@ class DiracServices:
             for reference, info in value_of("PilotManager", result).items()
         }
 
-    def register_pilot(
-        self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, grid_type: str, status: str
-    ) -> None:
+    def register_pilot(self, reference: str, stamp: str, vo: str, vm_type: VMTypeKey, status: str) -> None:
         """Enter a pilot with reference *and* stamp, and its state, as SiteDirector does at submission."""
-        value_of("PilotManager", self._pilots.addPilotReferences([reference], vo, grid_type, {reference: stamp}))
+        value_of("PilotManager", self._pilots.addPilotReferences([reference], vo, _GRID_TYPE, {reference: stamp}))
         self._set_status(reference, status, "VM requested by the CloudDirector", vm_type)
 
     def end_pilot(self, reference: str, status: str, reason: str, vm_type: VMTypeKey) -> None:

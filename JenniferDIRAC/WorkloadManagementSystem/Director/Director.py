@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -15,24 +16,28 @@ from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.Resources.Cloud.EndpointFactory import make_endpoint
-from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     StoreUnavailable,
     UnknownVM,
     VirtualMachineStore,
 )
-from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.AsCarried import as_carried, kept_plan
+from JenniferDIRAC.WorkloadManagementSystem.Director.Briefing import Briefing
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried, Executor
+from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Executor
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import Holding, LeaseKeeper
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer, Sight, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Observer
 from JenniferDIRAC.WorkloadManagementSystem.Director.Passes import carry_out
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import PilotFollower
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Director.TellOnce import TellOnce
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Workers import Workers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
@@ -40,7 +45,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 # A gap longer than this many polling times and one long cycle is a pause of the director.
 _PAUSE_IN_CYCLES = 3
 _LONGEST_CYCLE = timedelta(minutes=5)
-_SITE_PART, _CE_PART = 4, 6
 
 
 class RefusedToStart(Exception):
@@ -54,6 +58,7 @@ class Director:
     :param now: gives timezone-aware UTC
     :param read_config, read_sites, read_profile, make_cloud, user_data: where they come from; by default the CS
     :param make_worker: what runs an endpoint's tasks; by default a thread
+    :param new_id: gives the ids of VMs and the stamps of their pilots; by default random UUIDs
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Director:
         make_cloud: Callable[[EndpointConfig], CloudEndpoint] = make_endpoint,
         user_data: UserDataMaker | None = None,
         make_worker: Callable[[str, Callable[[], CloudEndpoint]], EndpointWorker] = EndpointWorker,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ):
         self._store = store
         self._dirac = dirac
@@ -77,20 +83,24 @@ class Director:
         self._read_config = read_config
         self._read_sites = read_sites
         self._read_profile = read_profile
-        self._make_cloud = make_cloud
-        self._make_worker = make_worker
-        self._workers: dict[EndpointKey, EndpointWorker] = {}
-        self._configured: dict[EndpointKey, EndpointConfig] = {}
-        self._told: frozenset[str] = frozenset()
-        self._orphans_told: frozenset[str] = frozenset()
+        self._problems = TellOnce(partial(log.error, "An endpoint is disabled by its configuration"))
+        self._orphans = TellOnce(log.warn)
         self._others_told: Counter[str] = Counter()
         self._watching_since = self._last_cycle = now()
         self._records = LiveRecords(store)
+        self._workers = Workers(make_worker, make_cloud)
         self._leases = LeaseKeeper(store.leases, log.warn)
         self._wards = WardKeeper(store.configs)
         self._observer = Observer(store, self._records, dirac, self._workers, log.warn, log.error)
         self._executor = Executor(
-            store, self._workers, user_data or UserDataMaker(dirac), log.warn, now, may_act=self._leases.has
+            store,
+            self._records,
+            self._workers,
+            user_data or UserDataMaker(dirac),
+            log.warn,
+            now,
+            self._leases.has,
+            new_id,
         )
         self._pilots = PilotFollower(store, self._records, dirac, log.warn, now)
 
@@ -120,40 +130,40 @@ class Director:
     def _cycle(self, config: DirectorConfig) -> Plan:
         installation = self._store.installation()
         sites = self._read_sites()
-        self._tell_problems(sites)
+        self._problems.stand(map(str, sites.problems))
         self._executor.record_outcomes()
         now = self._now()
         self._watch(now, config)
 
         claim = self._leases.claim()
         holding = self._hold(sites, config)
-        broken = _broken_endpoints(sites)
-        wards = self._wards.wards(sites.endpoints, broken, self._records.endpoints)
-        self._tell_orphans(wards)
-        self._keep_workers(wards.configs)
+        wards = self._wards.wards(sites, self._records.endpoints)
+        self._orphans.stand(wards.orphans())
+        self._workers.keep(wards.configs)
         refused_vos, vo_bounds = self._vos(config)
-        sight = self._observer.observe(
-            installation,
-            wards.configs,
-            frozenset(config.vos) - refused_vos.keys(),
-            refused_vos,
-            config.policy,
-            now,
-            self._watching_since,
+        briefing = Briefing(
+            installation=installation,
+            now=now,
+            watching_since=self._watching_since,
+            policy=config.policy,
+            configs=wards.configs,
+            vos=frozenset(config.vos) - refused_vos.keys(),
+            refused_vos=refused_vos,
             others=holding.others,
             closed=wards.closed,
             levers=self._store.levers.standing(now),
             vo_bounds=vo_bounds,
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
         )
+        sight = self._observer.observe(briefing)
         plan = plan_cycle(sight.snapshot, config.policy, now)
         if abs(self._now() - now) > _longest_pause(config):
             self._log.warn(f"What was seen at {now:%H:%M:%S} UTC is too old to act upon: nothing is done in this cycle")
             return Plan()
         self._leases.renew()
-        plan, carried = carry_out(self._executor, plan, sight, wards.configs, installation, config.policy, now, claim)
+        plan, carried = carry_out(self._executor, plan, sight, briefing, claim)
         self._pilots.follow(holding.others)
-        self._report(sight, plan, carried, config, broken | wards.closed, holding)
+        self._report(sight, plan, carried, config, wards.out_of_use, holding)
         return plan
 
     def keep_leases(self) -> None:
@@ -198,7 +208,7 @@ class Director:
         plan: Plan,
         carried: Carried,
         config: DirectorConfig,
-        broken: Mapping[EndpointKey, str],
+        out_of_use: Mapping[EndpointKey, str],
         holding: Holding,
     ) -> None:
         """Tell what was done, and keep it for whoever asks; the other directors tell of theirs."""
@@ -206,7 +216,7 @@ class Director:
         plan = as_carried(plan, carried, sight.snapshot.endpoints)
         reports = [
             report
-            for report in cycle_reports(sight, plan, config.vos, carried, broken, now)
+            for report in cycle_reports(sight, plan, config.vos, carried, out_of_use, now)
             if EndpointKey(report.site, report.ce) not in holding.others
             and (report.site or holding.held or not holding.others)
         ]
@@ -214,7 +224,7 @@ class Director:
         for report in reports:
             self._log.notice(report.line)
         if holding.held or not holding.others:
-            self._store.plans.save(_kept(plan, sight, carried, now, self.holder, holding.others))
+            self._store.plans.save(kept_plan(plan, sight, carried, now, self.holder, holding.others))
 
     def _watch(self, now: datetime, config: DirectorConfig) -> None:
         """After a pause nobody was looking, so time-outs begin anew."""
@@ -233,65 +243,6 @@ class Director:
                 refused[vo] = str(error)
         return refused, bounds
 
-    def _keep_workers(self, configured: tuple[EndpointConfig, ...]) -> None:
-        """One worker per endpoint, made anew when its configuration changed."""
-        current = {key_of(config): config for config in configured}
-        for key in list(self._workers):
-            if self._configured[key] != current.get(key):
-                del self._workers[key], self._configured[key]
-        for key, config in current.items():
-            if key not in self._workers:
-                self._workers[key] = self._make_worker(str(key), partial(self._make_cloud, config))
-                self._configured[key] = config
-
-    def _tell_problems(self, sites: CloudSites) -> None:
-        """Each problem of the configuration is logged when it appears, and again only after it had gone."""
-        problems = frozenset(str(problem) for problem in sites.problems)
-        for problem in sorted(problems - self._told):
-            self._log.error("An endpoint is disabled by its configuration", problem)
-        self._told = problems
-
-    def _tell_orphans(self, wards: Wards) -> None:
-        orphans = {f"{key} still has VMs, which are looked after: {why}" for key, why in wards.closed.items()}
-        orphans |= {
-            f"{key} still has VMs, and no good configuration of it is known: nobody looks after them"
-            for key in wards.lost
-        }
-        for words in sorted(orphans - self._orphans_told):
-            self._log.warn(words)
-        self._orphans_told = frozenset(orphans)
-
 
 def _longest_pause(config: DirectorConfig) -> timedelta:
     return _PAUSE_IN_CYCLES * config.polling_time + _LONGEST_CYCLE
-
-
-def _kept(
-    plan: Plan, sight: Sight, carried: Carried, now: datetime, director: str, others: Container[EndpointKey]
-) -> KeptPlan:
-    """The plan, as it was carried out, for whoever asks why; of ``others`` another director tells."""
-    return KeptPlan(
-        at=now,
-        director=director,
-        answers=plan.answers,
-        unmet=plan.unmet,
-        stops=plan.stops,
-        creates=plan.creates,
-        refused=sight.snapshot.refused_vos | {f"{key} {vo}": why for (key, vo), why in carried.refusals.items()},
-        problem=sight.demand_problem,
-        unusable={
-            str(endpoint.key): endpoint.unusable
-            for endpoint in sight.snapshot.endpoints
-            if endpoint.unusable and endpoint.key not in others
-        },
-    )
-
-
-def _broken_endpoints(sites: CloudSites) -> dict[EndpointKey, str]:
-    """Every problem by the endpoint it disables: paths are ``/Resources/Sites/<grid>/<site>/CEs/<ce>/…``."""
-    broken: dict[EndpointKey, list[str]] = {}
-    for problem in sites.problems:
-        parts = problem.path.split("/")
-        if len(parts) > _CE_PART:
-            broken.setdefault(EndpointKey(parts[_SITE_PART], parts[_CE_PART]), []).append(str(problem))
-    return {key: "; ".join(problems) for key, problems in broken.items()}

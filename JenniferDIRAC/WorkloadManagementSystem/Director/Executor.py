@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
-    AmbiguousOutcome,
-    AuthenticationFailed,
-    CloudEndpoint,
-    CloudError,
-    Identity,
-    Rejected,
-    Throttled,
-    Unreachable,
-)
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AmbiguousOutcome, CloudEndpoint, Identity
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     BATCH,
     Claim,
@@ -29,94 +19,84 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
 )
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
-from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import (
-    NO_ROOM,
-    Carried,
-    Created,
-    NotCreated,
-    NotDeleted,
-    NotSent,
-    Start,
-)
+from JenniferDIRAC.WorkloadManagementSystem.Director.Briefing import Briefing
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried, Created, NotCreated, NotDeleted, Start
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.Errand import Errand, Result, run_errand
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LeftoverSweep, Swept
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
-from JenniferDIRAC.WorkloadManagementSystem.Director.SideBySide import side_by_side
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.StubbornServers import StubbornServers
 from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import pilot_reference
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Create, Delete, Move, Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
+_PATIENCE = 30.0  # seconds, for the answers to a pass's deletes and creates
 
 
 class Executor:
-    """Turns Plans into records and servers. Results that come late are recorded in a later cycle."""
+    """Turns Plans into records and servers. Results that come late are recorded in a later cycle.
+
+    :param may_act: whether nobody else can have an endpoint in this moment
+    :param new_id: gives the ids of VMs and the stamps of their pilots, 32 hexadecimal digits
+    """
 
     def __init__(
         self,
         store: VirtualMachineStore,
+        records: LiveRecords,
         workers: Mapping[EndpointKey, EndpointWorker],
         user_data: UserDataMaker,
         warn: Callable[[str], None],
         now: Callable[[], datetime],
-        act_patience: float = 30.0,
-        may_act: Callable[[EndpointKey], bool] = lambda endpoint: True,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        may_act: Callable[[EndpointKey], bool],
+        new_id: Callable[[], str],
     ):
         self._store = store
         self._workers = workers
         self._user_data = user_data
         self._warn = warn
         self._now = now
-        self._punctuality = Punctuality(act_patience)
+        self._punctuality = Punctuality(_PATIENCE)
         self._may_act = may_act
         self._new_id = new_id
         self._stubborn = StubbornServers(warn)
-        self._leftovers = LeftoverSweep(store)
-        self._results: deque[Created | NotCreated | NotDeleted | Swept] = deque()
+        self._leftovers = LeftoverSweep(records)
+        self._results: deque[Result] = deque()
 
-    def carry_out(
-        self,
-        plan: Plan,
-        sight: Sight,
-        configured: Iterable[EndpointConfig],
-        installation: str,
-        policy: Policy,
-        claim: Claim | None = None,
-    ) -> Carried:
+    def carry_out(self, plan: Plan, sight: Sight, briefing: Briefing, claim: Claim | None = None) -> Carried:
         """Carry out ``plan``, which was made of ``sight``; its creates only if ``claim`` still holds.
 
         :raises StoreUnavailable: at the latest before the first call to a cloud that an unrecorded intent would need
         """
-        configs = {key_of(config): config for config in configured}
         self._store.move_all([self._step(move, sight.consoles) for move in plan.moves])
         # What is another director's by now is that one's to judge.
         deletes = self._deleting([delete for delete in plan.deletes if self._may_act(delete.endpoint)], sight.consoles)
         collects = [collect for collect in plan.collects if self._may_act(collect.endpoint)]
-        deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, policy, self._now())
+        deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, briefing.policy, self._now())
         self._stubborn.tell_of(collects, self._now())
         sweeps = self._leftovers.due(sight.snapshot.endpoints, self._now())
-        carried = self._prepare(plan.creates, configs, sight.offerings, installation, policy)
+        carried = self._prepare(plan.creates, sight.offerings, briefing)
         try:
             self._store.record_intents([start.intent for start in carried.starts], self._now(), claim=claim)
         except Overtaken as error:
             carried = carried.put_off(f"{error}; what they need is planned anew in the next cycle")
 
-        futures = {}
+        errands = _errands((*deletes, *collects), carried.starts, sweeps)
         answers: dict[str, Created | NotCreated] = {}
-        for key in configs:
-            mine = [start for start in carried.starts if start.intent.vm_type.endpoint == key]
-            gone = [step for step in (*deletes, *collects) if step.endpoint == key]
-            if mine or gone or key in sweeps:
-                done = partial(_hand_over, self._results, answers)
-                task = _task(mine, gone, sweeps.get(key), done, partial(self._may_act, key))
-                futures[key] = self._workers[key].start("create and delete servers", task)
+        done = partial(_hand_over, self._results, answers)
+        futures = {
+            key: self._workers[key].start(
+                "create and delete servers",
+                partial(run_errand, errand=errands[key], done=done, may_act=partial(self._may_act, key)),
+            )
+            for key in briefing.configs
+            if key in errands
+        }
         self._punctuality.wait(futures)
         answered = {**answers}  # what comes later is the next cycle's
         self.record_outcomes()
@@ -134,7 +114,7 @@ class Executor:
             for _ in results:
                 self._results.popleft()
 
-    def _outcome(self, result: Created | NotCreated | NotDeleted | Swept) -> Step | None:
+    def _outcome(self, result: Result) -> Step | None:
         """The step that a result leads to, if any."""
         match result:
             case Created():
@@ -152,12 +132,7 @@ class Executor:
         return None
 
     def _prepare(
-        self,
-        creates: Iterable[Create],
-        configs: Mapping[EndpointKey, EndpointConfig],
-        offerings: Mapping[VMTypeKey, Offering],
-        installation: str,
-        policy: Policy,
+        self, creates: Iterable[Create], offerings: Mapping[VMTypeKey, Offering], briefing: Briefing
     ) -> Carried:
         """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next.
 
@@ -171,36 +146,41 @@ class Executor:
                 refusals[place] = str(refusal)
             if place in refusals:
                 continue
-            config, offering = configs[create.vm_type.endpoint], offerings[create.vm_type]
-            vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
-            vm, choice = self._new_id(), offering.choice
-            intent = Intent(
-                vm_id=vm,
-                vm_type=create.vm_type,
-                vo=create.vo,
-                cores=create.cores,
-                ram_mib=create.ram_mib,
-                task_queue=create.task_queue,
-                pilot_reference=pilot_reference(config.ce, vm),
-                pilot_stamp=self._new_id(),
-                template=vm_type.template,
-                image=choice.image.id,
-                flavor=choice.flavor.id,
-                networks=", ".join(network.id for network in choice.networks),
-                zone=choice.zone_of(vm),
-            )
-            identity = Identity(installation, vm, create.vo, create.cores)
             try:
-                user_data = self._user_data.make(
-                    config, vm_type, intent, identity, policy, offering.max_user_data_bytes
-                )
+                starts.append(self._start(create, offerings[create.vm_type], briefing))
             except UserDataUnavailable as error:
                 refusals[place] = str(error)
-                continue
-            description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
-            request = choice.request(identity, user_data, description)
-            starts.append(Start(intent, request))
         return Carried(tuple(starts), refusals)
+
+    def _start(self, create: Create, offering: Offering, briefing: Briefing) -> Start:
+        """All that a create is about to need.
+
+        :raises UserDataUnavailable: no user-data can be made for it
+        """
+        config = briefing.configs[create.vm_type.endpoint]
+        vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
+        vm, choice = self._new_id(), offering.choice
+        intent = Intent(
+            vm_id=vm,
+            vm_type=create.vm_type,
+            vo=create.vo,
+            cores=create.cores,
+            ram_mib=create.ram_mib,
+            task_queue=create.task_queue,
+            pilot_reference=pilot_reference(config.ce, vm),
+            pilot_stamp=self._new_id(),
+            template=vm_type.template,
+            image=choice.image.id,
+            flavor=choice.flavor.id,
+            networks=", ".join(network.id for network in choice.networks),
+            zone=choice.zone_of(vm),
+        )
+        identity = Identity(briefing.installation, vm, create.vo, create.cores)
+        user_data = self._user_data.make(
+            config, vm_type, intent, identity, briefing.policy, offering.max_user_data_bytes
+        )
+        description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
+        return Start(intent, choice.request(identity, user_data, description))
 
     def _step(self, move: Move, consoles: Mapping[str, str]) -> Step:
         facts = Facts()
@@ -242,7 +222,22 @@ class Executor:
             self._warn(f"{swept.endpoint}: what deleted servers left behind could not all be deleted: {swept.error}")
 
 
-def _hand_over(results: deque[object], answers: dict[str, Created | NotCreated], result: object) -> None:
+def _errands(
+    deletes: Iterable[Delete | Collect],
+    starts: Iterable[Start],
+    sweeps: Mapping[EndpointKey, Callable[[CloudEndpoint], Swept]],
+) -> dict[EndpointKey, Errand]:
+    errands: defaultdict[EndpointKey, Errand] = defaultdict(Errand)
+    for delete in deletes:
+        errands[delete.endpoint].deletes.append(delete)
+    for start in starts:
+        errands[start.intent.vm_type.endpoint].starts.append(start)
+    for key, sweep in sweeps.items():
+        errands[key].sweep = sweep
+    return errands
+
+
+def _hand_over(results: deque[Result], answers: dict[str, Created | NotCreated], result: Result) -> None:
     """In the endpoint's thread."""
     if isinstance(result, (Created, NotCreated)):
         answers[result.vm] = result
@@ -252,89 +247,3 @@ def _hand_over(results: deque[object], answers: dict[str, Created | NotCreated],
 def _post_mortem(vm: str, consoles: Mapping[str, str]) -> Facts:
     """The end of its console goes with the record: the server is about to be gone."""
     return Facts(console_tail=consoles[vm]) if vm in consoles else Facts()
-
-
-def _task(
-    starts: list[Start],
-    deletes: list[Delete | Collect],
-    sweep: Callable[[CloudEndpoint], Swept] | None,
-    done: Callable[[object], None],
-    may_act: Callable[[], bool],
-) -> Callable[[CloudEndpoint], None]:
-    """What the endpoint's thread does: deletes, then creates, as many at once as the cloud bears, and then the sweep;
-    each result is handed over as soon as it is there."""
-
-    def act(cloud: CloudEndpoint) -> None:
-        requests = _Requests(cloud, done, may_act)
-        side_by_side(cloud.parallel_requests, requests.delete, deletes)
-        side_by_side(cloud.parallel_requests, requests.create, starts)
-        if sweep is not None:
-            requests.sweep(sweep)
-        if requests.leave_alone:
-            raise requests.leave_alone  # for the worker, which leaves the cloud alone for a while
-
-    return act
-
-
-class _Requests:
-    """The deletes and creates of one endpoint and cycle: after trouble that the next would share, the rest is not sent.
-
-    One server that cannot be deleted keeps no other from being deleted. A cloud that is full, or fails at a create, may
-    well delete.
-    """
-
-    def __init__(self, cloud: CloudEndpoint, done: Callable[[object], None], may_act: Callable[[], bool]):
-        self._cloud = cloud
-        self._done = done
-        self._may_act = may_act
-        self._trouble: dict[VMTypeKey | None, str] = {}  # None: every VM type's
-        self.leave_alone: Throttled | AuthenticationFailed | None = None
-
-    def sweep(self, sweep: Callable[[CloudEndpoint], Swept]) -> None:
-        if self.leave_alone:
-            return
-        try:
-            swept = sweep(self._cloud)
-        except CloudError as error:  # it is made up for by the next one
-            self._heed(error)
-            return
-        self._done(swept)
-        if swept.error:
-            self._heed(swept.error)
-
-    def delete(self, delete: Delete | Collect) -> None:
-        if self.leave_alone:
-            self._done(NotDeleted(delete.vm, _not_sent(str(self.leave_alone))))
-            return
-        try:
-            self._cloud.delete_server(delete.server_id)
-        except Exception as error:
-            self._done(NotDeleted(delete.vm, error))
-            self._heed(error)
-
-    def create(self, start: Start) -> None:
-        vm, vm_type = start.intent.vm_id, start.intent.vm_type
-        if trouble := str(self.leave_alone or "") or self._trouble.get(None) or self._trouble.get(vm_type):
-            self._done(NotCreated(vm, _not_sent(trouble)))
-            return
-        if not self._may_act():
-            self._done(NotCreated(vm, Unreachable("not sent: another director may have the endpoint by now")))
-            return
-        try:
-            self._done(Created(vm, self._cloud.create_server(start.request)))
-        except CloudError as error:
-            self._done(NotCreated(vm, error))
-            self._heed(error)
-            if not isinstance(error, Rejected):  # a reason that the next request shares
-                self._trouble[vm_type if isinstance(error, NO_ROOM) else None] = str(error)
-        except Exception as error:  # no adapter should let it pass, so nobody knows whether a server was made
-            self._done(NotCreated(vm, AmbiguousOutcome(repr(error))))
-            self._trouble[None] = repr(error)
-
-    def _heed(self, error: Exception) -> None:
-        if isinstance(error, (Throttled, AuthenticationFailed)):
-            self.leave_alone = error
-
-
-def _not_sent(trouble: str) -> NotSent:
-    return NotSent(f"not sent after another request failed: {trouble}")

@@ -13,7 +13,6 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, PilotState, VMState
 
-GRID_TYPE = "JenniferDIRAC"
 # What becomes of the pilot of a VM that ended without its pilot saying so; of all others Aborted, so that DIRAC's
 # StalledJobAgent sees to their jobs.
 _END = {Outcome.WORKED: PilotStatus.DONE, Outcome.NO_WORK: PilotStatus.DONE, Outcome.KILLED: PilotStatus.DELETED}
@@ -92,9 +91,7 @@ class PilotFollower:
     def _register(self, record: VMRecord) -> None:
         # Entered late, it may have taken its only job already, which nobody could note for it.
         status = PilotStatus.SUBMITTED if record.first_word_at is None else PilotStatus.RUNNING
-        self._dirac.register_pilot(
-            record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, GRID_TYPE, status
-        )
+        self._dirac.register_pilot(record.pilot_reference, record.pilot_stamp, record.vo, record.vm_type, status)
 
     def _end(self, record: VMRecord) -> None:
         reason = f"VM {record.outcome.value}: {record.outcome_reason}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import concerns, standing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
@@ -22,51 +24,91 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     VMState,
 )
 
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class _Cycle:
+    """What a cycle saw and did, to be told in lines; ``out_of_use`` as of ``cycle_reports``."""
+
+    sight: Sight
+    plan: Plan
+    carried: Carried
+    out_of_use: Mapping[EndpointKey, str]
+    now: datetime
+
+    @cached_property
+    def _vms(self) -> dict[tuple[EndpointKey, str], list[VirtualMachine]]:
+        return _grouped(self.sight.snapshot.vms, lambda vm: (vm.endpoint, vm.vo.lower()))
+
+    @cached_property
+    def _queues(self) -> dict[str, list[TaskQueue]]:
+        return _grouped(self.sight.snapshot.task_queues, lambda queue: queue.vo.lower())
+
+    @cached_property
+    def _stops(self) -> dict[tuple[EndpointKey, str], list[Stopped]]:
+        return _grouped(self.plan.stops, lambda stop: (stop.vm_type.endpoint, stop.vo.lower()))
+
+    def report(self, endpoint: Endpoint, vo: str) -> CycleReport:
+        """Of a VO at an endpoint that may serve it."""
+        snapshot, key = self.sight.snapshot, endpoint.key
+        place = key, vo.lower()
+        types = {vm_type.key for vm_type in endpoint.vm_types if vm_type.serves(vo)}
+        queues = {queue.id: queue for queue in self._queues.get(vo.lower(), ()) if queue.matches & types}
+        mine = {vm.id: vm for vm in self._vms.get(place, ())}
+        wanted = sum(queue.jobs * queue.processors for queue in queues.values())
+        states = Counter(vm.state for vm in mine.values())
+        started = self.carried.started(key, vo)
+        deleted = sum(1 for delete in self.plan.deletes if delete.vm in mine)
+        unmet = tuple(one for one in self.plan.unmet if one.task_queue in queues)
+        problem = (
+            self.out_of_use.get(key, "")
+            or snapshot.refused_vos.get(vo, "")
+            or self.carried.refused(key, vo)
+            or self.sight.demand_problem
+        )
+
+        counts = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
+        line = f"{key} {vo}: {wanted} cores wanted; VMs {counts}; started {started}, deleted {deleted}"
+        if problem:
+            line += f"; stopped by {problem}"
+        # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
+        here = [stop for stop in self._stops.get(place, ()) if stop.vm_type in types]
+        if unmet and not problem:
+            line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(here or unmet)}"
+        told_of = {one.limit for one in here or unmet} if unmet else set()
+        line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, told_of, self.now))
+        return CycleReport(key.site, key.ce, vo, self.now, line, wanted, started, dict(states), unmet, problem)
+
 
 def cycle_reports(
     sight: Sight,
     plan: Plan,
     vos: Iterable[str],
     carried: Carried,
-    broken: Mapping[EndpointKey, str],
+    out_of_use: Mapping[EndpointKey, str],
     now: datetime,
 ) -> tuple[CycleReport, ...]:
     """A report for every VO that an endpoint may serve, and one per VO for demand that no endpoint can serve at all.
 
-    ``broken`` names endpoints whose configuration was refused, or that left the CS.
+    ``out_of_use`` names endpoints whose configuration was refused, or that left the CS.
     """
-    vos = tuple(vos)
-    vms: dict[tuple[EndpointKey, str], list[VirtualMachine]] = {}
-    for vm in sight.snapshot.vms:
-        vms.setdefault((vm.endpoint, vm.vo.lower()), []).append(vm)
-    queues: dict[str, list[TaskQueue]] = {}
-    for queue in sight.snapshot.task_queues:
-        queues.setdefault(queue.vo.lower(), []).append(queue)
-    stops: dict[tuple[EndpointKey, str], list[Stopped]] = {}
-    for stop in plan.stops:
-        stops.setdefault((stop.vm_type.endpoint, stop.vo.lower()), []).append(stop)
+    vos, endpoints = tuple(vos), sight.snapshot.endpoints
+    cycle = _Cycle(sight, plan, carried, out_of_use, now)
     reports = [
-        _report(
-            endpoint,
-            vo,
-            sight,
-            plan,
-            carried,
-            broken.get(endpoint.key, ""),
-            vms.get((endpoint.key, vo.lower()), ()),
-            queues.get(vo.lower(), ()),
-            stops.get((endpoint.key, vo.lower()), ()),
-            now,
-        )
-        for endpoint in sight.snapshot.endpoints
+        cycle.report(endpoint, vo)
+        for endpoint in endpoints
         for vo in vos
         if any(vm_type.serves(vo) for vm_type in endpoint.vm_types)
     ]
-    looked_after = {endpoint.key for endpoint in sight.snapshot.endpoints}
-    for key, problem in ((key, problem) for key, problem in broken.items() if key not in looked_after):
-        reports += [
-            CycleReport(key.site, key.ce, vo, now, f"{key} {vo}: stopped by {problem}", problem=problem) for vo in vos
-        ]
+    looked_after = {endpoint.key for endpoint in endpoints}
+    for key, problem in out_of_use.items():
+        if key not in looked_after:
+            reports += [
+                CycleReport(key.site, key.ce, vo, now, f"{key} {vo}: stopped by {problem}", problem=problem)
+                for vo in vos
+            ]
     known = {unmet for report in reports for unmet in report.unmet}
     for vo in vos:
         untold = tuple(unmet for unmet in plan.unmet if unmet.vo.lower() == vo.lower() and unmet not in known)
@@ -77,40 +119,11 @@ def cycle_reports(
     return tuple(replace(report, unmet=_summed(report.unmet)) for report in reports)
 
 
-def _report(
-    endpoint: Endpoint,
-    vo: str,
-    sight: Sight,
-    plan: Plan,
-    carried: Carried,
-    broken: str,
-    vms: Iterable[VirtualMachine],
-    task_queues: Iterable[TaskQueue],
-    stops: Iterable[Stopped],
-    now: datetime,
-) -> CycleReport:
-    snapshot, key = sight.snapshot, endpoint.key
-    types = {vm_type.key for vm_type in endpoint.vm_types if vm_type.serves(vo)}
-    queues = {tq.id: tq for tq in task_queues if tq.matches & types}
-    mine = {vm.id: vm for vm in vms}
-    wanted = sum(tq.jobs * tq.processors for tq in queues.values())
-    states = Counter(vm.state for vm in mine.values())
-    started = carried.started(key, vo)
-    deleted = sum(1 for delete in plan.deletes if delete.vm in mine)
-    unmet = tuple(one for one in plan.unmet if one.task_queue in queues)
-    problem = broken or snapshot.refused_vos.get(vo, "") or carried.refused(key, vo) or sight.demand_problem
-
-    counts = ", ".join(f"{states[state]} {state.value}" for state in VMState if states[state]) or "none"
-    line = f"{key} {vo}: {wanted} cores wanted; VMs {counts}; started {started}, deleted {deleted}"
-    if problem:
-        line += f"; stopped by {problem}"
-    # Of all the limits that a task queue met everywhere, this endpoint's own are told here.
-    here = [one for one in stops if one.vm_type in types]
-    if unmet and not problem:
-        line += f"; {sum(one.cores for one in unmet)} cores not started: {_reasons(here or unmet)}"
-    told_of = {one.limit for one in here or unmet} if unmet else set()
-    line += "".join(f"; {words}" for words in _levers(snapshot.levers, key, vo, told_of, now))
-    return CycleReport(key.site, key.ce, vo, now, line, wanted, started, dict(states), unmet, problem)
+def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def _summed(unmet: Iterable[Unmet]) -> tuple[Unmet, ...]:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
+from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.WorkloadManagementSystem.DB.EndpointConfigs import EndpointConfigs
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 
 LEFT_THE_CS = "it is no longer in the CS"
+_SITE_PART, _CE_PART = 4, 6
+
+
+def key_of(config: EndpointConfig) -> EndpointKey:
+    return EndpointKey(config.site, config.ce)
 
 
 @dataclass(frozen=True)
 class Wards:
     """The configurations to work with. ``closed`` says why nothing is started at an endpoint that the CS does not
-    give; ``lost`` are endpoints with VMs of which no good configuration is known."""
+    give; ``lost`` are endpoints with VMs of which no good configuration is known. ``broken`` says why a section of the
+    CS cannot be used."""
 
-    configs: tuple[EndpointConfig, ...]
+    configs: Mapping[EndpointKey, EndpointConfig]
     closed: Mapping[EndpointKey, str]
     lost: frozenset[EndpointKey]
+    broken: Mapping[EndpointKey, str]
+
+    @property
+    def out_of_use(self) -> dict[EndpointKey, str]:
+        """Why nothing is started at an endpoint that is broken, or that left the CS."""
+        return {**self.broken, **self.closed}
+
+    def orphans(self) -> Iterator[str]:
+        """Lines on the endpoints that still have VMs."""
+        for key, why in self.closed.items():
+            yield f"{key} still has VMs, which are looked after: {why}"
+        for key in self.lost:
+            yield f"{key} still has VMs, and no good configuration of it is known: nobody looks after them"
 
 
 class WardKeeper:
@@ -33,16 +54,13 @@ class WardKeeper:
         """What is kept may have been changed by others."""
         self._kept = None
 
-    def wards(
-        self, configured: tuple[EndpointConfig, ...], broken: Mapping[EndpointKey, str], with_vms: Set[EndpointKey]
-    ) -> Wards:
+    def wards(self, sites: CloudSites, with_vms: Set[EndpointKey]) -> Wards:
         """
-        :param configured: the good ones of the CS
-        :param broken: why an endpoint's section of the CS cannot be used
+        :param sites: what the CS says
         :param with_vms: the endpoints with VMs that have not ended
         :raises StoreUnavailable: what is kept is not known
         """
-        current = {EndpointKey(config.site, config.ce): config for config in configured}
+        current = {key_of(config): config for config in sites.endpoints}
         orphans = with_vms - current.keys()
         if self._kept is None or not orphans <= self._kept.keys():
             self._kept = self._store.kept()
@@ -52,9 +70,21 @@ class WardKeeper:
         if over := self._kept.keys() - current.keys() - with_vms:
             self._store.forget(over)
             self._kept = {key: config for key, config in self._kept.items() if key not in over}
+        broken = _broken(sites.problems)
         known = sorted(orphans & self._kept.keys())
         return Wards(
-            configs=(*configured, *(self._kept[key] for key in known)),
+            configs=current | {key: self._kept[key] for key in known},
             closed={key: broken.get(key, LEFT_THE_CS) for key in known},
             lost=frozenset(orphans - self._kept.keys()),
+            broken=broken,
         )
+
+
+def _broken(problems: Iterable[ConfigProblem]) -> dict[EndpointKey, str]:
+    """Every problem by the endpoint it disables: paths are ``/Resources/Sites/<grid>/<site>/CEs/<ce>/…``."""
+    broken: dict[EndpointKey, list[str]] = {}
+    for problem in problems:
+        parts = problem.path.split("/")
+        if len(parts) > _CE_PART:
+            broken.setdefault(EndpointKey(parts[_SITE_PART], parts[_CE_PART]), []).append(str(problem))
+    return {key: "; ".join(words) for key, words in broken.items()}

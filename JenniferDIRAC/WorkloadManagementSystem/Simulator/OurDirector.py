@@ -17,7 +17,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
@@ -128,8 +128,8 @@ class OurDirector:
             make_cloud=lambda config: self._world.clouds[key_of(config)],
             user_data=SimulatedUserData(self._world.scenario.pilot),
             make_worker=lambda name, make: InlineWorker(name, make, clock=lambda: self._world.seconds),
+            new_id=self._new_id,
         )
-        self.director._executor._new_id = self._new_id
 
     def cycle(self) -> bool:
         """One cycle; whether the next one may do something though nothing changes in the world."""

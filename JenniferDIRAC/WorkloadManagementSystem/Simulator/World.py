@@ -221,7 +221,7 @@ class SimulatedDirac:
         pilots = self._world.pilots
         return {one: pilots[one] for one in references if one in pilots}
 
-    def register_pilot(self, reference, stamp, vo, vm_type, grid_type, status):
+    def register_pilot(self, reference, stamp, vo, vm_type, status):
         self._ask_pilot_manager()
         self._world.pilots[reference] = PilotFacts(PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0)
 

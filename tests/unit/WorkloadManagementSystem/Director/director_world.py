@@ -18,7 +18,7 @@ from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, DiracUnavailable, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
@@ -63,7 +63,7 @@ class MemoryDirac:
         self._answer("PilotManager")
         return {one: self.pilots[one] for one in references if one in self.pilots}
 
-    def register_pilot(self, reference, stamp, vo, vm_type, grid_type, status):
+    def register_pilot(self, reference, stamp, vo, vm_type, status):
         self._answer("PilotManager")
         self.pilots[reference] = PilotFacts(PilotState.RUNNING if status == "Running" else PilotState.WAITING, 0)
         self.stamps[reference] = stamp

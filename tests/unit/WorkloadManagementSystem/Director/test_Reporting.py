@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from director_world import START, World
 
-from JenniferDIRAC.WorkloadManagementSystem.Director.Executor import Carried
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observer import Sight
+from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried
 from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_reports
+from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Plan, Stopped, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,

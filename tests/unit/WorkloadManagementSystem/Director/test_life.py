@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import World
+from director_world import START, World
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AuthenticationFailed, Flavor, Image, Leftover, Rejected
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
-from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import MAX_DELETED, LeftoverSweep
+from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
+from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LOOK_BACK, MAX_DELETED, RHYTHM, LeftoverSweep
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
     Outcome,
@@ -242,8 +243,11 @@ def test_what_is_listed_is_not_gone_and_a_list_that_is_not_believed_says_nothing
     world.store.request_kill(vm.vm_id, "adm", "enough", world.now)
     pass_time(world, timedelta(minutes=5))
 
+    records = LiveRecords(world.store)
+    records.read()
+
     def is_asked(**of_endpoint):
-        return bool(LeftoverSweep(world.store).due([Endpoint(vm.endpoint, **of_endpoint)], world.now))
+        return bool(LeftoverSweep(records).due([Endpoint(vm.endpoint, **of_endpoint)], world.now))
 
     assert is_asked(servers=())
     assert not is_asked(servers=(ServerView(vm.server_id, vm.vm_id, ServerState.ACTIVE),))
@@ -262,6 +266,42 @@ def test_a_cloud_is_asked_for_leftovers_no_more_when_there_were_none_and_no_vm_e
     world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
     pass_time(world, timedelta(hours=3), step=240)
     assert world.cloud.calls[Call.LEFTOVERS] == 1
+
+
+def test_a_cloud_that_wants_to_be_left_alone_when_a_sweep_is_due_is_asked_when_it_may_be_again():
+    world = leaves_a_port(running())
+    (worker,) = world.director._workers.values()
+    worker._clock = lambda: world.now.timestamp()
+    pass_time(world, START + RHYTHM - timedelta(minutes=1) - world.now)
+    assert world.cloud.calls[Call.LEFTOVERS] == 0
+    world.now = START + RHYTHM
+    world.cloud.faults.next(Call.CATALOGUE, Fault.THROTTLE, seconds=120)
+    world.cycle()
+    assert worker.refusal and world.cloud.calls[Call.LEFTOVERS] == 0
+    pass_time(world, timedelta(minutes=6))
+    assert not worker.refusal and world.cloud.calls[Call.LEFTOVERS] == 1
+
+
+def test_a_sweep_that_failed_is_made_up_for_by_the_next():
+    world = running()
+    world.cloud.faults.next(Call.LEFTOVERS, Fault.UNREACHABLE)
+    leaves_a_port(world)
+    pass_time(world, timedelta(minutes=90))
+    assert (world.cloud.calls[Call.LEFTOVERS], world.cloud.ports) == (3, [])
+
+
+def test_a_server_whose_end_the_records_in_memory_did_not_hold_yet_is_asked_of_by_the_next_sweep():
+    world = running()
+    vm, records = world.the_vm(), LiveRecords(world.store)
+    records.read()
+    assert records.ends(START - LOOK_BACK) == ()
+    world.store.request_kill(vm.vm_id, "adm", "enough", world.now)
+    pass_time(world, timedelta(minutes=5))
+    sweep, endpoints = LeftoverSweep(records), [Endpoint(vm.endpoint, servers=())]
+    assert not sweep.due(endpoints, world.now)
+    records.read()
+    assert not sweep.due(endpoints, world.now + RHYTHM - timedelta(minutes=1))
+    assert sweep.due(endpoints, world.now + RHYTHM)
 
 
 def test_so_many_ports_are_deleted_at_a_time_and_one_that_cannot_be_keeps_no_other():
