@@ -14,14 +14,9 @@ import pytest
 
 from lab.common.processes import Process, Processes, started
 from lab.dirac import Lab, LabError, jobs
+from lab.dirac.answers import ask
 from lab.dirac.configuration import VOS, user_group
 from lab.pilot.on_host import CE, SITE, register_pilot, run_pilot
-
-
-def value(result):
-    from DIRAC.Core.Utilities.ReturnValues import returnValueOrRaise
-
-    return returnValueOrRaise(result)
 
 
 def waiting_jobs():
@@ -29,7 +24,7 @@ def waiting_jobs():
     from DIRAC.WorkloadManagementSystem.Client.MatcherClient import MatcherClient
 
     resource = {"Site": SITE, "GridCE": CE, "CPUTime": 86400, "MaxRAM": 1024, "NumberOfProcessors": 1}
-    queues = value(MatcherClient().getMatchingTaskQueues(resource))
+    queues = ask(MatcherClient().getMatchingTaskQueues, resource)
     return {queue["OwnerGroup"]: queue["Jobs"] for queue in queues.values()}
 
 
@@ -58,7 +53,7 @@ def test_a_job_goes_to_done_through_a_pilot_and_its_output_comes_back(dirac, tmp
 
     from DIRAC.WorkloadManagementSystem.Client.PilotManagerClient import PilotManagerClient
 
-    info = value(PilotManagerClient().getPilotInfo(reference))[reference]
+    info = ask(PilotManagerClient().getPilotInfo, reference)[reference]
     assert (info["Status"], info["PilotStamp"], info["Jobs"]) == ("Done", stamp, [job])
 
 

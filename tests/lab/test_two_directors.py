@@ -6,11 +6,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from test_director import blank_image, cs, director, servers, store, submit
+from lab_world import live, servers, store, submit
 
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
-
-__all__ = ["blank_image", "cs", "director"]
 POLLING = "PollingTime=30"  # the default: within a minute is promised for it
 
 
@@ -40,7 +37,7 @@ def test_two_directors_double_no_vm_and_when_one_is_killed_the_other_takes_over_
     for _ in range(2):  # the first report is of the same cycle
         now = store().clock()
         dirac.wait_until(lambda now=now: reported() > now, ["CloudDirector"], "no other cycle", 90)
-    records = [record for record in store().select() if record.state is not VMState.ENDED]
+    records = live()
     assert sorted(record.server_id for record in records) == sorted(server.id for server in servers(dirac))
     assert sorted(record.vo for record in records) == ["belle", "belle", "hyperk.org", "t2k.org"]
 
