@@ -70,12 +70,13 @@ def test_a_refused_vm_type_is_not_asked_for_again_in_the_cycle(fault):
     assert sum(record.state is VMState.REQUESTED for record in world.store.select()) == 3
 
 
-def test_a_quota_that_one_vm_type_exceeds_keeps_no_other_from_being_asked_for():
+@pytest.mark.parametrize("fault", NO_ROOM)
+def test_a_lack_of_room_for_one_vm_type_keeps_no_other_from_being_asked_for(fault):
     world = World()
     keys = offer(world, "p", "q")
     for number, key in enumerate(keys):
         wait_for(world, [key], jobs=2, id=number)
-    world.cloud.faults.next(Call.CREATE, Fault.REFUSE)
+    world.cloud.faults.next(Call.CREATE, fault)
     world.cycle()
     made = {record.vm_type for record in world.store.select() if record.server_id}
     assert len(made) == 1 and sum(bool(record.server_id) for record in world.store.select()) == 2
