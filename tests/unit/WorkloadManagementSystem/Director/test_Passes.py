@@ -91,8 +91,7 @@ def test_there_are_so_many_passes_and_no_more():
 
 
 def test_where_nothing_else_fits_the_plan_names_the_limit():
-    world = World()
-    world.wait_for_jobs(1)
+    world = World(jobs=1)
     world.cloud.faults.next(Call.CREATE, Fault.NO_OFFERING)
     plan = world.cycle()
     assert world.cloud.calls[Call.CREATE] == 1
@@ -134,7 +133,7 @@ def test_a_cloud_that_asks_to_slow_down_at_a_delete_is_not_asked_for_more_in_the
     keys = keys_of(world)
     wait_for(world, keys[1:])
     world.cycle(60)
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     full.faults.next(Call.CREATE, Fault.REFUSE, times=9)
     tired.faults.next(Call.DELETE, Fault.THROTTLE)
     for number, key in enumerate(keys):

@@ -45,9 +45,8 @@ def test_the_second_director_neither_looks_nor_acts_where_the_first_one_does():
 
 
 def test_the_second_director_leaves_reports_and_records_as_the_first_one_wrote_them():
-    world = World()
+    world = World(jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     world.cycle(60)
     reference = world.the_vm().pilot_reference
     world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], jobs=1)
@@ -93,9 +92,8 @@ def test_vms_planned_for_jobs_for_which_the_other_director_started_some_meanwhil
 
 
 def test_when_a_director_is_dead_the_other_one_takes_over_what_it_had_and_doubles_nothing():
-    world = World()
+    world = World(jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     world.cycle(60)
     other.cycle()
     run_out(world, world.director)
@@ -116,9 +114,8 @@ def test_a_director_that_ends_in_good_order_is_followed_at_once():
 
 def test_a_create_on_its_way_when_its_director_loses_the_lease_is_adopted_by_the_next_one(store):
     """The cloud is slow; the director hangs in its create, its lease runs out, and the other one's cycles go on."""
-    world = World(store=store)
+    world = World(store=store, jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     made, go_on = threading.Event(), threading.Event()
     create = world.cloud.create_server
 
@@ -232,8 +229,7 @@ def test_two_keepers_of_one_process_are_two_holders(store):
 
 
 def test_a_director_that_slept_in_the_middle_of_a_cycle_acts_on_nothing_that_it_saw_before(store):
-    world = World(store=store)
-    world.wait_for_jobs(1)
+    world = World(store=store, jobs=1)
     ask = world.dirac.task_queues
 
     def ask_and_sleep(parameters):
@@ -249,10 +245,9 @@ def test_a_director_that_slept_in_the_middle_of_a_cycle_acts_on_nothing_that_it_
 
 
 def test_a_director_that_lost_its_lease_deletes_nothing(store):
-    world = World(store=store)
-    world.wait_for_jobs(1)
+    world = World(store=store, jobs=1)
     world.cycle(60)
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     world.director._executor._may_act = lambda endpoint: False
     world.cycle()
     assert world.cloud.calls[Call.DELETE] == 0
