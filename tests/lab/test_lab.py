@@ -104,14 +104,6 @@ def test_a_lab_that_is_up_is_not_emptied_by_another_up(lab):
     assert lab.is_up
 
 
-def test_a_directory_that_is_not_a_labs_is_never_emptied(tmp_path):
-    precious = tmp_path / "thesis.tex"
-    precious.write_text("years of work")
-    with pytest.raises(LabError, match="nothing was deleted"):
-        Lab(tmp_path).up()
-    assert precious.read_text() == "years of work"
-
-
 def test_down_ends_its_own_processes_and_no_reused_pid(tmp_path):
     record, own_log = tmp_path / "processes.json", tmp_path / "log"
     processes = Processes(record, own_log)

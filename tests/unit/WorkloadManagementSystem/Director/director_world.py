@@ -26,6 +26,15 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class MemoryDirac:
     """What the director asks of DIRAC, answered from attributes that a test sets."""
 
