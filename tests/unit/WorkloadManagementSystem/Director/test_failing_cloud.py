@@ -44,7 +44,7 @@ def test_a_cloud_that_does_not_tell_its_flavors_gets_no_vm_doubled_elsewhere():
 
 def test_servers_are_looked_after_while_the_cloud_does_not_tell_what_it_has():
     world = started()
-    world.cloud.faults.next(Call.CATALOGUE, Fault.UNREACHABLE, times=2)
+    world.cloud.faults.next(Call.CATALOGUE, Fault.UNREACHABLE)
     world.wait_for_jobs(2)
     world.cycle()
     assert world.the_vm().state is VMState.BOOTING
