@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from lab_world import live, servers, store, submit
 
+from JenniferDIRAC.Resources.Cloud.CloudEndpoint import ServerStatus
+
 POLLING = "PollingTime=30"  # the default: within a minute is promised for it
 
 
@@ -23,7 +25,14 @@ def agents(dirac, director):
 
 def test_two_directors_double_no_vm_and_when_one_is_killed_the_other_takes_over_within_a_minute(dirac, agents):
     submit("belle", "t2k.org", "hyperk.org")
-    dirac.wait_until(lambda: len(servers(dirac)) == 3, ["CloudDirector"], "no server for each job", 120)
+    # a server whose director dies while its QEMU is started never runs, and is replaced
+    all_run = [ServerStatus.ACTIVE] * 3
+    dirac.wait_until(
+        lambda: [server.status for server in servers(dirac)] == all_run,
+        ["CloudDirector"],
+        "no server for each job",
+        120,
+    )
     (holder,) = holders()
     (survivor,) = agents.keys() - {holder}
 
