@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import ServerStatus
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call, Fault, Faults
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, PilotState, VMState
 
 VOS = ("belle", "t2k.org")
 # Throttling keeps a cloud alone by the real clock, and a slow answer sleeps by it: neither passes here.
@@ -107,15 +107,14 @@ def test_after_the_last_fault_every_intent_ends_and_nothing_is_left(seed, rate):
 @settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_a_held_vm_outlives_every_timeout(seed):
-    """Its lever is taken from whoever reads the levers: here the snapshot's VMs are held as they are made."""
     history = History(seed, 0.0)
     world = history.world
     world.wait_for_jobs(3)
     world.cycle(60)
     world.wait_for_jobs(0)
     held = {record.vm_id for record in world.store.live()}
-    make = world.director._observer._vm
-    world.director._observer._vm = lambda record, *sights: replace(make(record, *sights), held="adm looks at it")
+    for vm in held:
+        world.store.levers.pull(Lever(0, LeverKind.HOLD, "adm", "looks at it", world.now, vm=vm), world.now)
     for _ in range(QUIET // STEP):
         history.live()
     assert {record.vm_id for record in world.store.live()} == held
