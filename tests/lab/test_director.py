@@ -8,95 +8,12 @@ import textwrap
 from datetime import datetime, timedelta
 
 import pytest
+from lab_world import leases_run_out, pilots, servers, store, submit
 
 from lab.dirac import jobs
 from lab.dirac.answers import ask
-from lab.dirac.director import new_director
 
 SITES = {"CLOUD.GRIF.fr", "VCYCLE.Napoli.it"}
-
-
-@pytest.fixture
-def blank_image(dirac):
-    """A disk that boots nothing: enough for everything that a director can see from outside."""
-    dirac.images.mkdir(parents=True, exist_ok=True)
-    image = dirac.images / "blank.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
-    yield image
-    image.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def cs(dirac):
-    """``cs(path=value, …)`` changes options of the Configuration System; they are put back afterwards."""
-    from DIRAC import gConfig
-    from DIRAC.ConfigurationSystem.Client.CSAPI import CSAPI
-
-    before: dict[str, str | None] = {}
-
-    def set_options(options, remember=True):
-        api = CSAPI()
-        for path, value in options.items():
-            if remember and path not in before:
-                before[path] = gConfig.getValue(path) or None
-            result = api.modifyValue(path, value) if gConfig.getValue(path) else api.setOption(path, value)
-            assert value is None or result["OK"], result
-            if value is None:
-                api.delOption(path)
-        assert api.commit()["OK"]
-        gConfig.forceRefresh(fromMaster=True)
-
-    yield set_options
-    set_options(before, remember=False)
-
-
-@pytest.fixture
-def director(dirac, blank_image, cs):
-    """A director in this process, on the real services, whose VMs boot the blank disk."""
-    cs(
-        {
-            f"/Resources/Sites/{site.split('.')[0]}/{site}/CEs/{ce}/Queues/el-1core/Image": "name:blank"
-            for site, ce in (("CLOUD.GRIF.fr", "grif-qemu"), ("VCYCLE.Napoli.it", "napoli-qemu"))
-        }
-    )
-    director = new_director()
-    director._pilots._vanished_grace = timedelta(0)  # nobody waits here for a server to come back
-    return director
-
-
-def store():
-    from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
-
-    return VirtualMachineDB().store
-
-
-def leases_run_out() -> None:
-    """Nobody has an endpoint any more, as when its director died a while ago."""
-    for holder in set(store().leases.standing().values()):
-        store().leases.release(holder)
-
-
-def submit(*vos: str) -> list[int]:
-    ids = [jobs.submit(vo, "#!/bin/sh\ntrue\n") for vo in vos]
-    jobs.wait_for(ids, {"Waiting"}, 30)
-    return ids
-
-
-def servers(lab) -> list:
-    from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint
-
-    return [
-        server
-        for state in (lab.root / "qemu").iterdir()
-        for server in QEMUEndpoint(state.name, state, lab.images).list_servers()
-    ]
-
-
-def pilots() -> dict:
-    from DIRAC.WorkloadManagementSystem.Client.PilotManagerClient import PilotManagerClient
-
-    references = [record.pilot_reference for record in store().select()]
-    return ask(PilotManagerClient().getPilotInfo, references) if references else {}
 
 
 def test_without_jobs_there_are_no_vms(dirac, director):

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_director import blank_image, cs, director, leases_run_out, servers, store, submit
+from lab_world import leases_run_out, live, servers, store, submit
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
-__all__ = ["blank_image", "cs", "director"]
 STEPS_AT_MOST = 200
 
 
@@ -62,10 +61,6 @@ def test_nothing_is_doubled_or_leaked_when_it_dies_while_it_clears_a_vm_away(dir
         if not died:
             break
     assert 10 < step < STEPS_AT_MOST
-
-
-def live() -> list:
-    return [record for record in store().select() if record.state is not VMState.ENDED]
 
 
 def check_after_two_cycles(lab, director, step):

@@ -6,30 +6,12 @@ import signal
 from datetime import UTC, datetime
 
 import pytest
-from test_cli import command
-from test_director import blank_image, cs, director, servers, store, submit
+from lab_world import live, servers, store, submit
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 from lab.dirac import jobs
 
-__all__ = ["blank_image", "command", "cs", "director"]
 GRIF, NAPOLI = "CLOUD.GRIF.fr", "VCYCLE.Napoli.it"
-
-
-@pytest.fixture
-def tell(command):
-    """Run a verb that is to succeed, and give what it printed."""
-
-    def run(*words: str) -> str:
-        done = command(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-def live() -> list:
-    return [record for record in store().select() if record.state is not VMState.ENDED]
 
 
 def sites() -> set[str]:
@@ -168,22 +150,6 @@ def test_why_nothing_and_what_is_not_there(dirac, director, tell, command):
         (("resume",), 1, "no such pause stands"),
     ],
 )
-def test_mistakes_are_answered_with_what_to_do(dirac, command, words, code, said):
-    done = command(*words)
-    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_are_answered_with_what_to_do_and_pull_no_lever(dirac, mistake, words, code, said):
+    mistake(words, code, said)
     assert store().levers.standing(datetime.now(UTC)) == ()
-
-
-def test_a_user_without_the_property_pulls_no_lever(dirac, command):
-    done = command("pause", "-m", "x", user="alice", group="belle_user")
-    assert done.returncode == 1
-    assert "lacks a property" in done.stderr
-
-
-def test_every_verb_teaches_itself_with_examples(lab, command):
-    verbs = ("drain", "undrain", "hold", "release", "override", "restore", "pause", "resume", "levers", "why")
-    for verb in verbs:
-        shown = command(verb, "--help")
-        assert shown.returncode == 0
-        assert any(line.startswith(f"  Example: dirac-admin-cloud {verb}") for line in shown.stdout.splitlines())

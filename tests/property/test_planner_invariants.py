@@ -188,9 +188,7 @@ def test_every_step_stands_in_the_table_and_has_a_reason(snapshot, policy):
         assert delete.source is state[delete.vm] and delete.reason
 
 
-@given(
-    snapshots(crossing=False), policies, st.sampled_from(({"servers": None}, {"unusable": "banned"}, {"cloud": None}))
-)
+@given(snapshots(crossing=False), policies, troubles)
 def test_a_broken_endpoint_never_changes_what_another_gets_for_jobs_that_only_it_can_run(snapshot, policy, trouble):
     here, other = (replace(endpoint, domain="") for endpoint in snapshot.endpoints)
     queues = tuple(

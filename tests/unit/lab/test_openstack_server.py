@@ -26,14 +26,6 @@ def test_two_labs_side_by_side_share_no_port():
     assert len(set(Ports.moved(0).all())) == len(Ports.moved(0).all())
 
 
-def test_a_directory_that_is_not_a_labs_is_never_emptied(tmp_path):
-    precious = tmp_path / "thesis.tex"
-    precious.write_text("years of work")
-    with pytest.raises(LabError, match="nothing was deleted"):
-        OpenStackLab(tmp_path).up()
-    assert precious.read_text() == "years of work"
-
-
 def test_what_fails_to_come_up_is_taken_down_and_can_be_brought_up_by_others(tmp_path, monkeypatch):
     def start_and_fail(self, golden):
         self.processes.start("one", ["sleep", "600"], os.environ, tmp_path)

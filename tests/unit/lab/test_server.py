@@ -9,6 +9,7 @@ import pytest
 
 from lab.common.processes import Processes
 from lab.dirac import FOREIGN_VARIABLES, Lab, LabError, server
+from lab.openstack import OpenStackLab
 
 
 def test_without_a_network_a_lab_can_still_be_taken_down(tmp_path, monkeypatch):
@@ -20,6 +21,15 @@ def test_without_a_network_a_lab_can_still_be_taken_down(tmp_path, monkeypatch):
     Lab(tmp_path).down()
     with pytest.raises(LabError, match="no IPv4 address"):
         Lab(tmp_path).up()
+
+
+@pytest.mark.parametrize("kind", [Lab, OpenStackLab])
+def test_a_directory_that_is_not_a_labs_is_never_emptied(tmp_path, kind):
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("years of work")
+    with pytest.raises(LabError, match="nothing was deleted"):
+        kind(tmp_path).up()
+    assert precious.read_text() == "years of work"
 
 
 def test_of_two_who_want_a_root_the_second_is_refused_and_empties_nothing(tmp_path):

@@ -4,18 +4,17 @@ import zlib
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import create_engine, event, update
+from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
-from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Plan
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
 from SharingBehaviour import SharingBehaviour  # noqa: E402
-from StoreBehaviour import MINUTE, NOW, StoreBehaviour, planned  # noqa: E402
+from StoreBehaviour import NOW, StoreBehaviour, planned  # noqa: E402
 
 
 class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour):
@@ -54,20 +53,6 @@ class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour):
     def test_a_plan_that_was_kept_before_endpoints_were_is_read(self):
         old = zlib.compress(b'{"at": "1970-01-01T00:00:00Z", "director": "one", "problem": "x"}')
         assert KeptPlan.of(old, NOW) == KeptPlan(NOW, "one", problem="x")
-
-    @pytest.mark.parametrize(
-        "content", ["no JSON", '{"answers": [{"task_queue": 7}]}', '{"answers": [7]}', '{"stops": [{"limit": "Moon"}]}']
-    )
-    def test_a_plan_that_another_version_kept_hides_no_other(self, store, content):
-        plans = tuple(KeptPlan(NOW + number * MINUTE, f"director {number}") for number in range(2))
-        for plan in plans:
-            store.plans.save(plan)
-        with store._engine.begin() as connection:
-            other = zlib.compress(
-                content.replace("{", '{"at": "2026-11-20T12:00:00Z", "director": "one", ', 1).encode()
-            )
-            connection.execute(update(Plan).where(Plan.at == plans[1].at).values(document=other))
-        assert store.plans.last(9) == plans[:1]
 
     def test_a_store_whose_database_cannot_be_opened_is_not_made(self, tmp_path):
         with pytest.raises(StoreUnavailable, match="unable to open"):

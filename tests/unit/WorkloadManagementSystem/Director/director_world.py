@@ -20,10 +20,19 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class MemoryDirac:
@@ -108,9 +117,12 @@ class Log:
 
 
 class World:
-    """A director and everything it deals with; ``cycle`` is one of its cycles, and then time passes."""
+    """A director and everything it deals with; ``cycle`` is one of its cycles, and then time passes.
 
-    def __init__(self, *sites: str, store: VirtualMachineStore | None = None, image: str = "name:el9"):
+    ``jobs``: how many wait at first.
+    """
+
+    def __init__(self, *sites: str, jobs: int = 0, store: VirtualMachineStore | None = None, image: str = "name:el9"):
         self.now = START
         self.store = store or VirtualMachineStore(
             create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
@@ -123,6 +135,7 @@ class World:
         self.problems: tuple[ConfigProblem, ...] = ()
         self.configs = tuple(endpoint_of(site, image) for site in sites or ("CLOUD.A.fr",))
         self.clouds = {key_of(config): FakeEndpoint(clock=lambda: self.now) for config in self.configs}
+        self.wait_for_jobs(jobs)
         self.restart()
 
     @property
@@ -167,6 +180,16 @@ class World:
         (record,) = self.store.select()
         return record
 
+    def kill(self, record=None) -> None:
+        """An operator wants this VM gone, or the only one."""
+        self.store.request_kill((record or self.the_vm()).vm_id, "adm", "enough", self.now)
+
+    def pilot_becomes(self, state: PilotState, jobs: int | None = None, record=None) -> None:
+        """DIRAC hears from the pilot of this VM, or of the only one."""
+        reference = (record or self.the_vm()).pilot_reference
+        known = self.dirac.pilots[reference]
+        self.dirac.pilots[reference] = replace(known, state=state, jobs=known.jobs if jobs is None else jobs)
+
     def report(self, vo: str = "belle"):
         return next(report for report in self.store.reports() if report.vo == vo)
 
@@ -185,6 +208,31 @@ def endpoint_of(site: str, image: str = "name:el9") -> EndpointConfig:
         flavor="cores>=1",
     )
     return EndpointConfig(site=site, ce=ce, ce_type="JenniferFake", vm_types=(vm_type,))
+
+
+def started(vms: int = 1) -> World:
+    """A world in which one cycle started so many VMs, each for a job that still waits, a minute ago."""
+    world = World(jobs=vms)
+    world.cycle(60)
+    return world
+
+
+def booting(vms: int = 1) -> World:
+    """A world in which so many VMs boot, and no job waits any more."""
+    world = started(vms)
+    world.cycle()
+    world.wait_for_jobs(0)
+    return world
+
+
+def running(jobs: int = 1, vms: int = 1) -> World:
+    """A world with VMs that run, whose pilots are at work and had so many jobs."""
+    world = booting(vms)
+    for record in world.store.select():
+        world.pilot_becomes(PilotState.RUNNING, jobs, record)
+    world.cycle()
+    assert {record.state for record in world.store.select()} == {VMState.RUNNING}
+    return world
 
 
 @contextmanager

@@ -22,9 +22,8 @@ def kept(world: World):
 
 
 def test_without_a_pilot_proxy_nothing_was_started_and_why_names_the_reason():
-    world = World()
+    world = World(jobs=3)
     world.user_data.error = UserDataUnavailable("no proxy of belle: the ProxyManager is away")
-    world.wait_for_jobs(3)
     world.cycle()
     plan = kept(world)
     (answer,), (unmet,), (stop,) = plan.answers, plan.unmet, plan.stops
@@ -36,8 +35,7 @@ def test_without_a_pilot_proxy_nothing_was_started_and_why_names_the_reason():
 
 @pytest.mark.parametrize(("fault", "started"), [(Fault.REJECT, 2), (Fault.UNREACHABLE, 0)])
 def test_a_vm_that_the_cloud_refused_is_no_started_one(fault, started):
-    world = World()
-    world.wait_for_jobs(3)
+    world = World(jobs=3)
     world.cloud.faults.next(Call.CREATE, fault)
     world.cycle()
     (answer,) = kept(world).answers
@@ -77,8 +75,7 @@ def test_a_plan_that_was_overtaken_started_nothing_and_its_jobs_are_counted_by_w
 
 
 def test_a_plan_that_was_carried_out_is_kept_as_it_was():
-    world = World()
-    world.wait_for_jobs(3)
+    world = World(jobs=3)
     plan = world.cycle()
     assert (kept(world).answers, kept(world).unmet, kept(world).creates) == (plan.answers, (), plan.creates)
 

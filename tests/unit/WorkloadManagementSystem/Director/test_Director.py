@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import START, World
+from director_world import START, World, booting, started
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
@@ -31,16 +30,14 @@ def end_word(vm: str, code: int, reason: str) -> str:
 
 
 def test_a_waiting_job_gets_one_vm_that_works_and_is_cleared_away():
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
+    world = started()
     assert world.the_vm().state is VMState.REQUESTED
     world.cycle()
     assert world.the_vm().state is VMState.BOOTING
     reference = world.the_vm().pilot_reference
     assert world.dirac.stamps == {reference: world.the_vm().pilot_stamp}
 
-    world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], state=PilotState.RUNNING, jobs=1)
+    world.pilot_becomes(PilotState.RUNNING, jobs=1)
     world.wait_for_jobs(0)
     world.cycle()
     assert (world.the_vm().state, world.the_vm().jobs) == (VMState.RUNNING, 1)
@@ -59,9 +56,8 @@ def test_a_waiting_job_gets_one_vm_that_works_and_is_cleared_away():
 
 
 def test_what_the_words_of_the_cs_were_resolved_to_is_recorded_with_the_vm():
-    world = World()
+    world = World(jobs=1)
     world.cloud.networks = (Network("n1", "private", subnets=("10.0.0.0/24",)), Network("n2", "bare"))
-    world.wait_for_jobs(1)
     world.cycle()
     assert (world.the_vm().image, world.the_vm().flavor, world.the_vm().networks) == ("i1", "f1", "n1")
     assert world.cloud.requests[0].networks == (Network("n1", "private", subnets=("10.0.0.0/24",)),)
@@ -83,16 +79,14 @@ def test_at_a_cloud_that_bears_it_several_creates_are_under_way_at_once():
 
 
 def test_a_booting_vm_is_not_doubled_while_its_job_still_waits():
-    world = World()
-    world.wait_for_jobs(1)
+    world = World(jobs=1)
     for _ in range(10):
         world.cycle()
     assert world.cloud.calls[Call.CREATE] == 1
 
 
 def test_the_intent_is_recorded_before_the_create_is_sent():
-    world = World()
-    world.wait_for_jobs(1)
+    world = World(jobs=1)
     seen_by_the_cloud = []
     create = world.cloud.create_server
     world.cloud.create_server = lambda request: (seen_by_the_cloud.append(world.the_vm().state), create(request))[1]
@@ -101,9 +95,8 @@ def test_the_intent_is_recorded_before_the_create_is_sent():
 
 
 def test_a_pilot_registered_after_its_vm_spoke_is_entered_as_running():
-    world = World()
+    world = World(jobs=1)
     world.dirac.away.add("PilotManager")
-    world.wait_for_jobs(1)
     world.cycle(60)
     world.cloud.write_console(world.the_vm().server_id, f"@jennifer {world.the_vm().vm_id} hello\n")
     world.cycle()
@@ -113,11 +106,7 @@ def test_a_pilot_registered_after_its_vm_spoke_is_entered_as_running():
 
 
 def test_a_killed_vm_is_deleted_in_the_next_cycle_and_its_pilot_with_it():
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
-    world.cycle()
-    world.wait_for_jobs(0)
+    world = booting()
     world.store.request_kill(world.the_vm().vm_id, "adm", "killed by adm: no reason", world.now)
     for _ in range(3):
         world.cycle()
@@ -127,10 +116,9 @@ def test_a_killed_vm_is_deleted_in_the_next_cycle_and_its_pilot_with_it():
 
 
 def test_a_site_out_of_the_mask_gets_nothing_and_the_reason_is_named():
-    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=1)
     closed = next(iter(world.clouds))
     world.dirac.unusable = {closed: "site CLOUD.A.fr is Banned in the site mask"}
-    world.wait_for_jobs(1)
     world.cycle()
     assert world.clouds[closed].calls[Call.CREATE] == 0
     assert world.the_vm().endpoint != closed
@@ -150,9 +138,8 @@ def test_servers_of_another_installation_are_counted_and_never_touched():
 
 
 def test_after_a_back_off_there_is_one_probe_and_no_more():
-    world = World()
+    world = World(jobs=5)
     world.cloud.faults.next(Call.CREATE, Fault.DIES_AT_ONCE, times=9)
-    world.wait_for_jobs(5)
     world.cycle(60)
     for _ in range(50):
         world.cycle()
@@ -160,11 +147,7 @@ def test_after_a_back_off_there_is_one_probe_and_no_more():
 
 
 def test_a_vm_that_said_its_end_and_stays_up_is_deleted():
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
-    world.cycle()
-    world.wait_for_jobs(0)
+    world = booting()
     world.cloud.write_console(world.the_vm().server_id, end_word(world.the_vm().vm_id, 300, "nothing to do"))
     world.cycle(60)
     assert len(world.cloud.list_servers()) == 1
@@ -227,22 +210,14 @@ def test_demand_that_no_endpoint_can_serve_is_reported_all_the_same():
 
 
 def test_the_console_of_a_vm_that_never_said_its_end_is_kept():
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
-    world.cycle()
-    world.wait_for_jobs(0)
+    world = booting()
     world.cloud.stop(world.the_vm().server_id, "Kernel panic - not syncing")
     world.cycle()
     assert "Kernel panic" in world.store.console_tail(world.the_vm().vm_id)
 
 
 def test_a_pause_of_the_director_times_nothing_out():
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
-    world.cycle()
-    world.wait_for_jobs(0)
+    world = booting()
     world.now += timedelta(hours=6)
     world.cycle()
     assert world.the_vm().state is VMState.BOOTING
@@ -294,10 +269,9 @@ def test_a_vo_has_no_more_than_its_limit_over_all_endpoints():
 
 
 def test_a_quota_domain_limits_the_endpoints_that_name_it_together():
-    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=5)
     world.configs = tuple(config.model_copy(update={"quota_domain": "grif"}) for config in world.configs)
     world.config = world.config.model_copy(update={"quota_domains": {"grif": LimitOptions(max_cores=3)}})
-    world.wait_for_jobs(5)
     world.cycle()
     assert len(world.store.select()) == 3
     assert "QuotaDomainMaxCores" in world.report().line

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from director_world import Clock
+
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     AuthenticationFailed,
     Throttled,
@@ -11,13 +13,6 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
 )
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, FakeEndpoint, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import LONGEST_PAUSE, EndpointWorker
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def worker_whose_first_look_meets(fault: Fault, clock: Clock, seconds: float | None = None):

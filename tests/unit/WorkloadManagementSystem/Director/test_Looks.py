@@ -3,6 +3,8 @@
 import threading
 from concurrent.futures import Future, wait
 
+from director_world import Clock
+
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Unreachable
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
@@ -55,13 +57,6 @@ def test_a_late_look_of_an_endpoint_that_was_configured_anew_is_of_no_use():
     fresh.open.set()
     wait([own[A]._current[0]], timeout=60)
     assert looks.take({A: fresh})[A] == "fresh look 1"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def ended(value=None, error: Exception | None = None) -> Future:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import START, World
+from director_world import START, World, running
 
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AuthenticationFailed, Flavor, Image, Leftover, Rejected
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
@@ -20,25 +20,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     ServerView,
     VMState,
 )
-
-
-def running(jobs: int = 1, vms: int = 1) -> World:
-    """A world with VMs that run, whose pilots are at work and had so many jobs."""
-    world = World()
-    world.wait_for_jobs(vms)
-    world.cycle(60)
-    world.cycle()
-    world.wait_for_jobs(0)
-    for record in world.store.select():
-        work(world, record, jobs)
-    world.cycle()
-    assert {record.state for record in world.store.select()} == {VMState.RUNNING}
-    return world
-
-
-def work(world: World, record, jobs: int) -> None:
-    facts = world.dirac.pilots[record.pilot_reference]
-    world.dirac.pilots[record.pilot_reference] = replace(facts, state=PilotState.RUNNING, jobs=jobs)
 
 
 def pass_time(world: World, time: timedelta, step: float = 60) -> None:
@@ -106,7 +87,7 @@ def test_a_vm_that_is_not_what_is_booted_today_drains_and_finishes_its_work(chan
     assert vm.state is VMState.DRAINING and words in world.store.history(vm.vm_id)[-1].reason
     assert len(world.cloud.list_servers()) == 1
     world.cloud.stop(vm.server_id)
-    world.dirac.pilots[vm.pilot_reference] = replace(world.dirac.pilots[vm.pilot_reference], state=PilotState.FINISHED)
+    world.pilot_becomes(PilotState.FINISHED)
     pass_time(world, timedelta(minutes=4))
     assert world.the_vm().outcome is Outcome.WORKED
 
@@ -149,9 +130,8 @@ def test_where_nothing_can_be_booted_nothing_drains(gone):
 
 
 def test_a_server_that_failed_for_want_of_room_is_recorded_so():
-    world = World()
+    world = World(jobs=1)
     world.cloud.faults.next(Call.CREATE, Fault.NO_CAPACITY)
-    world.wait_for_jobs(1)
     world.cycle(60)
     world.wait_for_jobs(0)
     pass_time(world, timedelta(minutes=4))
@@ -160,9 +140,8 @@ def test_a_server_that_failed_for_want_of_room_is_recorded_so():
 
 @pytest.mark.parametrize("fault", [Fault.REJECT, Fault.UNREACHABLE, Fault.AMBIGUOUS_NOT_MADE])
 def test_what_failed_otherwise_says_nothing_of_room(fault):
-    world = World()
+    world = World(jobs=1)
     world.cloud.faults.next(Call.CREATE, fault)
-    world.wait_for_jobs(1)
     world.cycle()
     world.wait_for_jobs(0)
     pass_time(world, timedelta(minutes=5))
@@ -173,7 +152,7 @@ def test_what_failed_otherwise_says_nothing_of_room(fault):
 
 
 def killed(world: World) -> World:
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     world.cloud.faults.next(Call.DELETE, Fault.DELETE_IGNORED, times=1000)
     return world
 
@@ -209,7 +188,7 @@ def test_a_server_that_is_deleted_at_last_ends_its_vm():
 
 
 def leaves_a_port(world: World) -> World:
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     world.cloud.faults.next(Call.DELETE, Fault.LEAVE_PORT)
     pass_time(world, timedelta(minutes=5))
     assert world.the_vm().state is VMState.ENDED
@@ -229,7 +208,7 @@ def test_a_port_that_a_server_left_behind_is_deleted_when_it_was_seen_twice():
 def test_ports_of_servers_that_were_not_ours_or_still_exist_are_left_alone():
     world = running(vms=2)
     gone, there = world.store.select()
-    world.store.request_kill(gone.vm_id, "adm", "enough", world.now)
+    world.kill(gone)
     kept = [Leftover("port", "p1", "somebody's"), Leftover("port", "p2", there.server_id)]
     world.cloud.ports += kept
     pass_time(world, timedelta(hours=3), step=240)
@@ -240,7 +219,7 @@ def test_ports_of_servers_that_were_not_ours_or_still_exist_are_left_alone():
 def test_what_is_listed_is_not_gone_and_a_list_that_is_not_believed_says_nothing():
     world = running()
     vm = world.the_vm()
-    world.store.request_kill(vm.vm_id, "adm", "enough", world.now)
+    world.kill(vm)
     pass_time(world, timedelta(minutes=5))
 
     records = LiveRecords(world.store)
@@ -263,7 +242,7 @@ def test_a_cloud_where_no_vm_ended_is_not_asked_for_leftovers():
 
 def test_a_cloud_is_asked_for_leftovers_no_more_when_there_were_none_and_no_vm_ended_since():
     world = running()
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     pass_time(world, timedelta(hours=3), step=240)
     assert world.cloud.calls[Call.LEFTOVERS] == 1
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from director_world import World
+from director_world import Clock, World
 from sqlalchemy import create_engine
 
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
@@ -31,6 +31,18 @@ def run_out(world: World, director) -> None:
     world.store.leases.take(world.store.leases.standing(), director.holder, timedelta(0))
 
 
+def while_the_matcher_is_asked(world: World, happens) -> None:
+    """Have this happen once, in the middle of the next cycle that begins."""
+    ask = world.dirac.task_queues
+
+    def ask_meanwhile(parameters):
+        world.dirac.task_queues = ask
+        happens()
+        return ask(parameters)
+
+    world.dirac.task_queues = ask_meanwhile
+
+
 def test_the_second_director_neither_looks_nor_acts_where_the_first_one_does():
     world = World()
     other = world.another_director()
@@ -45,9 +57,8 @@ def test_the_second_director_neither_looks_nor_acts_where_the_first_one_does():
 
 
 def test_the_second_director_leaves_reports_and_records_as_the_first_one_wrote_them():
-    world = World()
+    world = World(jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     world.cycle(60)
     reference = world.the_vm().pilot_reference
     world.dirac.pilots[reference] = replace(world.dirac.pilots[reference], jobs=1)
@@ -75,14 +86,7 @@ def test_vms_planned_for_jobs_for_which_the_other_director_started_some_meanwhil
     world.store.leases.take([A], other.holder, LONG)
     world.cycle()
     world.wait_for_jobs(1)
-    ask = world.dirac.task_queues
-
-    def ask_while_the_other_acts(parameters):
-        world.dirac.task_queues = ask
-        other.cycle()
-        return ask(parameters)
-
-    world.dirac.task_queues = ask_while_the_other_acts
+    while_the_matcher_is_asked(world, other.cycle)
     world.cycle()
     assert world.the_vm().endpoint == A
     assert "another director started VMs in this moment" in next(
@@ -93,9 +97,8 @@ def test_vms_planned_for_jobs_for_which_the_other_director_started_some_meanwhil
 
 
 def test_when_a_director_is_dead_the_other_one_takes_over_what_it_had_and_doubles_nothing():
-    world = World()
+    world = World(jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     world.cycle(60)
     other.cycle()
     run_out(world, world.director)
@@ -116,9 +119,8 @@ def test_a_director_that_ends_in_good_order_is_followed_at_once():
 
 def test_a_create_on_its_way_when_its_director_loses_the_lease_is_adopted_by_the_next_one(store):
     """The cloud is slow; the director hangs in its create, its lease runs out, and the other one's cycles go on."""
-    world = World(store=store)
+    world = World(store=store, jobs=1)
     other = world.another_director()
-    world.wait_for_jobs(1)
     made, go_on = threading.Event(), threading.Event()
     create = world.cloud.create_server
 
@@ -148,14 +150,13 @@ def test_a_create_on_its_way_when_its_director_loses_the_lease_is_adopted_by_the
 
 def test_a_director_that_slept_past_its_lease_sends_no_create_that_it_had_recorded(store):
     world = World(store=store)
-    clock = [0.0]
-    world.director._leases._clock = lambda: clock[0]
+    clock = world.director._leases._clock = Clock()
     world.wait_for_jobs(1)
     record_intents = world.store.record_intents
 
     def record_and_sleep(*arguments, **words):
         record_intents(*arguments, **words)
-        clock[0] += LEASE_TTL.total_seconds()
+        clock.now += LEASE_TTL.total_seconds()
 
     world.store.record_intents = record_and_sleep
     world.cycle()
@@ -170,14 +171,12 @@ def test_an_intent_is_not_recorded_once_another_director_has_the_endpoint():
     world = World()
     world.cycle()
     world.wait_for_jobs(1)
-    ask = world.dirac.task_queues
 
-    def ask_while_the_lease_goes(parameters):
+    def lose_the_lease():
         run_out(world, world.director)
         world.store.leases.take([A], "other", LONG)
-        return ask(parameters)
 
-    world.dirac.task_queues = ask_while_the_lease_goes
+    while_the_matcher_is_asked(world, lose_the_lease)
     world.cycle()
     assert world.store.live() == ()
     assert world.cloud.calls[Call.CREATE] == 0
@@ -187,36 +186,33 @@ def test_an_intent_is_not_recorded_once_another_director_has_the_endpoint():
 # The keeper of the leases
 
 
-class Keeping:
-    """A keeper whose clock moves when the test says so."""
-
-    def __init__(self, store):
-        self.seconds = 0.0
-        self.warnings: list[str] = []
-        self.keeper = LeaseKeeper(store.leases, self.warnings.append, clock=lambda: self.seconds)
+def keeper_of(store, clock: Clock) -> LeaseKeeper:
+    return LeaseKeeper(store.leases, lambda warning: None, clock=clock)
 
 
 def test_a_lease_that_was_renewed_is_held_longer(store):
-    keeping = Keeping(store)
-    keeping.keeper.take([A], LONG)
-    keeping.seconds = 20
-    keeping.keeper.renew()
-    keeping.seconds = 40
-    assert keeping.keeper.has(A)
-    keeping.seconds = 45
-    assert not keeping.keeper.has(A)
+    clock = Clock()
+    keeper = keeper_of(store, clock)
+    keeper.take([A], LONG)
+    clock.now = 20
+    keeper.renew()
+    clock.now = 40
+    assert keeper.has(A)
+    clock.now = 45
+    assert not keeper.has(A)
 
 
 def test_the_leases_of_a_cycle_that_hangs_are_not_renewed(store):
-    keeping = Keeping(store)
-    keeping.keeper.take([A], timedelta(minutes=5))
-    keeping.seconds = 300
-    keeping.keeper.renew()
-    assert not keeping.keeper.has(A)
+    clock = Clock()
+    keeper = keeper_of(store, clock)
+    keeper.take([A], timedelta(minutes=5))
+    clock.now = 300
+    keeper.renew()
+    assert not keeper.has(A)
 
 
 def test_what_was_not_its_own_all_the_time_is_told_as_gained(store):
-    keeper = Keeping(store).keeper
+    keeper = keeper_of(store, Clock())
     assert keeper.take([A, B], LONG).gained == {A, B}
     assert keeper.take([A, B], LONG).gained == frozenset()
     store.leases.take([B], keeper.holder, timedelta(0))
@@ -228,31 +224,26 @@ def test_what_was_not_its_own_all_the_time_is_told_as_gained(store):
 
 
 def test_two_keepers_of_one_process_are_two_holders(store):
-    assert Keeping(store).keeper.holder != Keeping(store).keeper.holder
+    assert keeper_of(store, Clock()).holder != keeper_of(store, Clock()).holder
 
 
 def test_a_director_that_slept_in_the_middle_of_a_cycle_acts_on_nothing_that_it_saw_before(store):
-    world = World(store=store)
-    world.wait_for_jobs(1)
-    ask = world.dirac.task_queues
+    world = World(store=store, jobs=1)
 
-    def ask_and_sleep(parameters):
+    def sleep():
         world.now += timedelta(hours=6)
-        return ask(parameters)
 
-    world.dirac.task_queues = ask_and_sleep
+    while_the_matcher_is_asked(world, sleep)
     assert world.cycle() == Plan()
     assert world.store.select() == ()
-    world.dirac.task_queues = ask
     world.cycle()
     assert len(world.store.select()) == 1
 
 
 def test_a_director_that_lost_its_lease_deletes_nothing(store):
-    world = World(store=store)
-    world.wait_for_jobs(1)
+    world = World(store=store, jobs=1)
     world.cycle(60)
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     world.director._executor._may_act = lambda endpoint: False
     world.cycle()
     assert world.cloud.calls[Call.DELETE] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from director_world import World
+from director_world import World, started
 from sqlalchemy import text
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig, VOLimits
@@ -24,9 +24,7 @@ def breaks(world: World) -> None:
 
 
 def with_a_vm() -> World:
-    world = World()
-    world.wait_for_jobs(1)
-    world.cycle(60)
+    world = started()
     world.cycle()
     return world
 
@@ -39,7 +37,7 @@ def test_the_vms_of_an_endpoint_that_left_the_cs_are_looked_after_to_their_end()
     assert world.cloud.calls[Call.CREATE] == 1
     assert world.report().problem == "it is no longer in the CS"
     assert any("CLOUD.A.fr/cloud.a.fr-ce still has VMs" in words for words in world.log.warnings)
-    world.store.request_kill(world.the_vm().vm_id, "adm", "enough", world.now)
+    world.kill()
     for _ in range(3):
         world.cycle()
     assert world.cloud.list_servers() == ()

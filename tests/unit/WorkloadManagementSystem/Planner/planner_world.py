@@ -6,6 +6,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Bounds,
     Endpoint,
     EndpointKey,
+    Lever,
+    LeverKind,
     ServerState,
     ServerView,
     Snapshot,
@@ -70,3 +72,7 @@ def seen(*machines: VirtualMachine, state: ServerState = ServerState.ACTIVE, que
     """A snapshot in which every one of these VMs has a server in that state at GRIF."""
     servers = tuple(server(machine, state) for machine in machines)
     return snapshot(endpoint(servers=servers, **other), queues=queues, vms=machines)
+
+
+def lever(kind: LeverKind = LeverKind.DRAIN, id: int = 1, **other) -> Lever:
+    return Lever(**{"id": id, "kind": kind, "who": "anna", "why": "disk migration", "since": ago(5), **other})

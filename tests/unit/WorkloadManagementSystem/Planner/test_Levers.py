@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from planner_world import GRIF, NAPOLI, NOW, ago, endpoint, key, snapshot, vm, vm_type
+from planner_world import GRIF, NAPOLI, NOW, ago, endpoint, key, lever, snapshot, vm, vm_type
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import apply_levers, draining, pausing, told
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, Lever, LeverKind
@@ -14,10 +14,6 @@ AT_GRIF = {"site": GRIF.site}
 AT_CE = {"site": GRIF.site, "ce": GRIF.ce}
 AT_QUEUE = {**AT_CE, "queue": "small"}
 AT_GRIF_ALL = ("CLOUD.GRIF.fr/grif/small", "CLOUD.GRIF.fr/grif/large")
-
-
-def lever(kind: LeverKind = LeverKind.DRAIN, id: int = 1, **other) -> Lever:
-    return Lever(**{"id": id, "kind": kind, "who": "anna", "why": "disk migration", "since": ago(5), **other})
 
 
 def override(option: str, value: float | None, id: int = 1, **other) -> Lever:

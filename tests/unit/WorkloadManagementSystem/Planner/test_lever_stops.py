@@ -3,16 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from planner_world import GRIF, NAPOLI, NOW, POLICY, ago, endpoint, key, snapshot, task_queue
+from planner_world import GRIF, NAPOLI, NOW, POLICY, endpoint, key, lever, snapshot, task_queue
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import draining
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import LeverKind
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
-
-
-def lever(kind=LeverKind.DRAIN, until=None, **where):
-    return Lever(1, kind, "anna", "disk migration", ago(60), until, **where)
 
 
 def plan(*levers, **other):
@@ -20,7 +16,7 @@ def plan(*levers, **other):
 
 
 def test_a_pause_stops_every_create_and_tells_who_and_why():
-    result = plan(lever(LeverKind.PAUSE, NOW + timedelta(minutes=5)))
+    result = plan(lever(LeverKind.PAUSE, until=NOW + timedelta(minutes=5)))
     assert result.creates == ()
     (stop,) = result.stops
     assert (stop.limit, stop.left) == (Limit.PAUSED, timedelta(minutes=5))
@@ -29,7 +25,7 @@ def test_a_pause_stops_every_create_and_tells_who_and_why():
 
 @pytest.mark.parametrize("kind", [LeverKind.PAUSE, LeverKind.DRAIN])
 def test_a_lever_that_is_over_stops_nothing(kind):
-    assert len(plan(lever(kind, NOW)).creates) == 1
+    assert len(plan(lever(kind, until=NOW)).creates) == 1
 
 
 @pytest.mark.parametrize("kind", [LeverKind.HOLD, LeverKind.OVERRIDE])
@@ -38,7 +34,7 @@ def test_other_levers_stop_nothing(kind):
 
 
 def test_a_pause_without_an_end_outlasts_one_with():
-    first = plan(lever(LeverKind.PAUSE, NOW + timedelta(minutes=5)), lever(LeverKind.PAUSE)).stops[0]
+    first = plan(lever(LeverKind.PAUSE, until=NOW + timedelta(minutes=5)), lever(LeverKind.PAUSE)).stops[0]
     assert first.left is None
 
 

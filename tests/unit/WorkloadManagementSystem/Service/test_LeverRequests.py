@@ -4,16 +4,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from DIRAC.Core.Utilities import DEncode
+from service_world import caller
 from sqlalchemy import create_engine
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import LeverKind, Outcome, VMState, VMTypeKey
-from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler import (
-    VirtualMachineManager,
-    VirtualMachineManagerHandler,
-)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9")
@@ -62,24 +58,7 @@ def store():
 
 @pytest.fixture
 def call(sites, store):
-    """Call an exported method as anna does."""
-
-    class Handler(VirtualMachineManagerHandler):
-        manager = VirtualMachineManager(store, lambda: NOW)
-
-        def __init__(self):
-            """No server behind it."""
-
-        def getRemoteCredentials(self):
-            return {"username": "anna", "group": "dirac_admin"}
-
-    def call(method, *arguments):
-        arguments, _ = DEncode.decode(DEncode.encode(list(arguments)))
-        result = getattr(Handler(), f"export_{method}")(*arguments)
-        received, _ = DEncode.decode(DEncode.encode({k: result[k] for k in ("OK", "Value", "Message") if k in result}))
-        return received
-
-    return call
+    return caller(store, "anna", NOW)
 
 
 def request(kind="Drain", **other):

@@ -1,14 +1,12 @@
 """The VirtualMachineManager's answers, over a real store on SQLite and through DIRAC's own encoding."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import pytest
-from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationData
-from DIRAC.Core.Utilities import DEncode
 from diraccfg import CFG
+from service_world import caller
 from sqlalchemy import create_engine
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
@@ -18,7 +16,6 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import CycleReport, Inte
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler import (
-    VirtualMachineManager,
     VirtualMachineManagerHandler,
 )
 
@@ -39,26 +36,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def call(store):
-    """Call an exported method as ``adm`` does, with what DIRAC's transport makes of arguments and answer."""
-
-    class Handler(VirtualMachineManagerHandler):
-        manager = VirtualMachineManager(store, lambda: NOW + timedelta(minutes=1))
-
-        def __init__(self):
-            """No server behind it."""
-
-        def getRemoteCredentials(self):
-            return {"username": "adm", "group": "dirac_admin"}
-
-    def call(method, *arguments):
-        arguments, _ = DEncode.decode(DEncode.encode(list(arguments)))
-        result = getattr(Handler(), f"export_{method}")(*arguments)
-        sent = {key: result[key] for key in ("OK", "Value", "Message") if key in result}
-        received, _ = DEncode.decode(DEncode.encode(sent))
-        json.dumps(received)
-        return received
-
-    return call
+    return caller(store, "adm", NOW + timedelta(minutes=1))
 
 
 def test_the_status_tells_installation_reports_and_counts(call, store):
@@ -143,10 +121,8 @@ def test_a_vm_that_has_ended_is_not_killed(call, store):
     assert "ended already (FailedToStart)" in result["Message"]
 
 
-def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, monkeypatch):
-    sites = CFG().loadFromDict({"Resources": {"Sites": {"CLOUD": {}}}})
-    monkeypatch.setattr(gConfigurationData, "localCFG", sites)
-    monkeypatch.setattr(gConfigurationData, "mergedCFG", sites)
+def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, cs):
+    cs({"Resources": {"Sites": {"CLOUD": {}}}})
     result = call("renderUserData", "nowhere", "el9", "belle")
     assert not result["OK"]
     assert "nowhere" in result["Message"]
@@ -161,9 +137,13 @@ def test_a_database_that_is_away_is_an_error_not_a_crash(call, tmp_path, store):
     assert "does not answer" in result["Message"]
 
 
+def test_the_methods_are_all_that_the_service_exports():
+    exported = [name for name in vars(VirtualMachineManagerHandler) if name.startswith("export_")]
+    assert sorted(exported) == sorted(f"export_{method}" for method in METHODS)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_exported_method_declares_its_arguments_and_is_known_to_the_client(method):
-    assert hasattr(VirtualMachineManagerHandler, f"export_{method}")
     assert hasattr(VirtualMachineManagerHandler, f"types_{method}")
     assert hasattr(VirtualMachineManagerClient, method)
 
