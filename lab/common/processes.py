@@ -16,7 +16,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process as it was started. ``started`` names this boot and the start time: a reused pid differs in it."""
+    """A process as it was started. ``started`` names this boot and the start time: a reused pid differs in it. It is ""
+    of one that ended at once."""
 
     name: str
     pid: int
@@ -24,7 +25,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        return started(self.pid) == self.started
+        return bool(self.started) and started(self.pid) == self.started
 
     @property
     def memory_mib(self) -> int:
