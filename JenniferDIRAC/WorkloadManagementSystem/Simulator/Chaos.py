@@ -19,7 +19,7 @@ from random import Random
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import MENU, Call
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LOOK_BACK
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Guest import Guest
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.Operators import Operators
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.OurDirector import Crash, OurDirector
@@ -217,8 +217,9 @@ class Chaos:
         vm_type = VMTypeKey(settings.site, settings.ce, settings.queue)
         if wrong := operators.wrong_to_delete(settings.vm):
             self.findings.blame(wrong, settings.vm)
-        # One that is drained by order and has no job to finish may go.
-        if guest.running or (guest.at_work and not operators.drains(vm_type, settings.vo, settings.vm)):
+        # One that is drained by order and has no job to finish may go. An order that the cloud lost stands.
+        has_jobs = guest.running and not self._was_to_go(owner, guest)
+        if has_jobs or (guest.at_work and not operators.drains(vm_type, settings.vo, settings.vm)):
             history = "; ".join(
                 f"{step.at:%d %H:%M} {step.target.value} ({step.reason})"
                 for step in owner.store.history(guest.settings.vm)
@@ -226,6 +227,13 @@ class Chaos:
             self.findings.blame(
                 "deleted while at work", f"{guest.settings.vm} with {len(guest.running)} jobs: {history}"
             )
+
+    def _was_to_go(self, owner: OurDirector, guest: Guest) -> bool:
+        """Whether its end was ordered by an operator before it had the first of the jobs that it runs."""
+        record = owner.database.live.get(guest.settings.vm)
+        if record is None or (record.state, record.outcome) != (VMState.DELETING, Outcome.KILLED):
+            return False
+        return self.world.seconds_of(record.since) <= min(since for _, since in guest.running.values())
 
     # What must hold
 
