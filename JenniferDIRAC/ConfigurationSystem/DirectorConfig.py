@@ -14,6 +14,7 @@ from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
 from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     ConfigError,
     ConfigProblem,
+    Count,
     Names,
     Percent,
     Positive,
@@ -172,6 +173,12 @@ class DirectorConfig(StrictModel):
         _POLICY.health_window,
         alias="HealthWindow",
         description="so many boots of a VM type measure its boot success",
+    )
+    turnover_boots: Count = Field(
+        _POLICY.turnover_boots,
+        alias="TurnoverBoots",
+        description="jobs that VMs at work are going to take within so many boot times are left to them; 0: none. "
+        "With 1 a job waits for that no longer than for a VM of its own",
     )
     slow_start: Seconds = Field(
         _POLICY.slow_start,

@@ -30,6 +30,7 @@ class Policy:
     no_room_ttl_max: timedelta = timedelta(minutes=30)
     lend_after: timedelta = timedelta(minutes=5)  # room left so long by others is lent
     health_window: int = 8  # so many boots of a VM type measure its boot success
+    turnover_boots: int = 1  # jobs that VMs at work take within so many boot times are left to them
     slow_start: timedelta = timedelta(minutes=12)  # from create to first word; later it is unready
     max_unready_percent: int = 45  # of an endpoint's VMs, and more than 3 of them: nothing more is started
     gc_min_age: timedelta = timedelta(minutes=5)  # a server that no record knows is left alone for so long

@@ -1,10 +1,11 @@
 """Jobs that VMs at work are going to take before a VM that is started now has booted.
 
-A VM that takes one job after another is supply for as many as it takes, at its own pace, within one boot time. Jobs are
-left to that only as far as it reaches: for all others VMs are started. So a job waits no longer for it than about the
-boot of a VM of its own, which would not have come sooner. The pace is that of the past: where it does not last, because
-the jobs at work are longer, because small jobs keep taking the cores that a big one needs, or because the VMs are too
-old for the time that a job wants, the queue's jobs do not get fewer. After two boot times of that they are left to
+A VM that takes one job after another is supply for as many as it takes, at its own pace, within ``turnover_boots``
+boot times. Jobs are left to that only as far as it reaches: for all others VMs are started. With one boot time a job
+waits no longer for it than about the boot of a VM of its own, which would not have come sooner; with more of them fewer
+VMs are started whose job another one takes, and jobs wait longer. The pace is that of the past: where it does not last,
+because the jobs at work are longer, because small jobs keep taking the cores that a big one needs, or because the VMs
+are too old for the time that a job wants, the queue's jobs do not get fewer. After twice that time they are left to
 turnover no more.
 """
 
@@ -23,8 +24,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 #: A boot is not believed to be faster.
 _LEAST_BOOT = timedelta(minutes=1)
-#: A queue that was not seen to lose a job for so many boot times is not left to turnover.
-_TRUSTED_BOOTS = 2
+#: A queue that was not seen to lose a job for so many times the reach is not left to turnover.
+_TRUSTED = 2
 # While DIRAC does not answer, the pilots are what they were: else its silence would start VMs for what they take.
 _AT_WORK = frozenset({PilotState.RUNNING, PilotState.NOT_ASKED})
 
@@ -40,14 +41,14 @@ def turn_over(
 
     Each take counts once, first for the task queues that the fewest VM types match.
     """
-    trusted = now - _TRUSTED_BOOTS * _longest(policy)
+    trusted = now - _TRUSTED * policy.turnover_boots * _longest(policy)
     needs = [
         need
         for group in groups
         for need in group.needs
         if need.unserved and need.queue.fell_at is not None and need.queue.fell_at >= trusted
     ]
-    if not needs:
+    if not needs or not policy.turnover_boots:
         return
     # In the order of their names; what is used up goes, and VMs are looked at when the first queue asks for their type.
     ordered = sorted((key for key in fleets if key in vm_types), key=attrgetter("site", "ce", "queue"))
@@ -76,17 +77,17 @@ def turn_over(
 
 @dataclass(slots=True)
 class _Takes:
-    """Thousandths of jobs that VMs of one type and VO, with so many cores, are going to take within their boot time."""
+    """Thousandths of jobs that VMs of one type and VO, with so many cores, are going to take within their ``reach``."""
 
     cores: int
     left: int
-    boot: timedelta
+    reach: timedelta
 
 
 def _leave(need: Need, takes: _Takes, vm_type: VMType, now: datetime) -> None:
     """Leave as many of its jobs to these VMs as they take."""
     fits = _fits(need.group, vm_type, takes.cores)
-    if need.left <= SERVED or not fits or now - need.queue.fell_at > _TRUSTED_BOOTS * takes.boot:
+    if need.left <= SERVED or not fits or now - need.queue.fell_at > _TRUSTED * takes.reach:
         return
     taken = min(need.left, takes.left)
     takes.left -= taken
@@ -101,8 +102,8 @@ def _takes(fleet: Fleet, vm_type: VMType, policy: Policy, now: datetime) -> dict
     if not workers:
         return {}
     since = [vm.alive_since for vm in workers]
-    boots = sorted([at - vm.created_at for vm, at in zip(workers, since, strict=True)])
-    boot = max(_LEAST_BOOT, min(_longest(policy), boots[len(boots) // 2]))
+    each_boot = sorted([at - vm.created_at for vm, at in zip(workers, since, strict=True)])
+    boot = max(_LEAST_BOOT, min(_longest(policy), each_boot[len(each_boot) // 2]))
     seconds, sums = int(boot.total_seconds()), defaultdict[tuple[str, int], int](int)
     first = {cores: vm_type.jobs_at_once(1, cores) for cores in {vm.cores for vm in workers}}
     for vm, at in zip(workers, since, strict=True):
@@ -115,7 +116,9 @@ def _takes(fleet: Fleet, vm_type: VMType, policy: Policy, now: datetime) -> dict
             sums[vm.vo, vm.cores] += of_boot
     found: dict[str, list[_Takes]] = {}
     for (vo, cores), number in sorted(sums.items()):
-        found.setdefault(vo.lower(), []).append(_Takes(cores, number, boot))
+        found.setdefault(vo.lower(), []).append(
+            _Takes(cores, number * policy.turnover_boots, policy.turnover_boots * boot)
+        )
     return found
 
 

@@ -72,6 +72,19 @@ def test_the_boot_time_is_the_median_of_those_of_its_vm_type():
     assert left(seen(worker("w1"), worker("w2"), again, queues=[waiting(jobs=9)]))[0] == {1: 2.666}
 
 
+@pytest.mark.parametrize(("boots", "takes"), [(0, 0.0), (1, 1.0), (2, 2.0)])
+def test_turnover_reaches_as_many_boot_times_as_the_policy_says(boots, takes):
+    world = seen(worker(), queues=[waiting(jobs=3)])
+    plan = plan_cycle(world, replace(POLICY, turnover_boots=boots), NOW)
+    assert (plan.answers[0].jobs_from_running, len(plan.creates)) == (takes, 3 - takes)
+
+
+@pytest.mark.parametrize(("boots", "takes"), [(1, 0.0), (2, 1.0)])
+def test_a_queue_that_does_not_get_shorter_is_left_to_turnover_for_twice_its_reach(boots, takes):
+    world = seen(worker(), queues=[waiting(fell=30)])
+    assert plan_cycle(world, replace(POLICY, turnover_boots=boots), NOW).answers[0].jobs_from_running == takes
+
+
 @pytest.mark.parametrize(
     "other",
     [
