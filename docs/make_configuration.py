@@ -18,7 +18,8 @@ _INTRODUCTION = """# Configuration
 
 All options live in DIRAC's Configuration System (CS); times are seconds unless an option says otherwise. This page is
 written by `docs/make_configuration.py` from the models that read the CS, so it is complete. An option that is unknown
-or wrong is reported with its path, what was expected and what was found; it disables that endpoint, and no other.
+or wrong is reported with its path, what was expected and what was found. It disables that endpoint, or that VO, and no
+other; one of the director's own stops its cycles until it is mended.
 
 No secret may stand under `/Resources` or `/Operations`: every client reads them, and `pilot.json` publishes them. What
 looks like one is refused, and its value is never repeated.

@@ -92,7 +92,10 @@ class DirectorConfig(StrictModel):
         description="pilot finished to server stopped. Uploads of the last job may go on for some minutes",
     )
     max_lifetime: Seconds = Field(
-        _POLICY.max_lifetime, alias="MaxLifetime", description="the longest a VM may live, whatever it does"
+        _POLICY.max_lifetime,
+        alias="MaxLifetime",
+        description="the longest a VM may live, whatever it does. Jobs of several days fit, and what hangs unnoticed "
+        "costs a week at most",
     )
     fizzle_time: Seconds = Field(
         _POLICY.fizzle_time,
@@ -105,7 +108,10 @@ class DirectorConfig(StrictModel):
         description="pause of a VM type after VMs that came to nothing, for their VO, or for all if the cloud failed",
     )
     max_booting: Positive = Field(
-        _POLICY.max_booting, alias="MaxBooting", description="per endpoint: more unready VMs than these are no use"
+        _POLICY.max_booting,
+        alias="MaxBooting",
+        description="per endpoint: most VMs that have not shown life yet. So many come to nothing before a sick cloud "
+        "is noticed, and a burst gets no more of them in one boot time",
     )
     max_creates_per_cycle: Positive = Field(
         _POLICY.max_creates_per_cycle,
@@ -137,8 +143,8 @@ class DirectorConfig(StrictModel):
     heartbeat_timeout: Seconds = Field(
         _POLICY.heartbeat_timeout,
         alias="HeartbeatTimeout",
-        description="silence of a VM that sends heartbeats until it is lost. A reboot of the gateway takes a few "
-        "minutes",
+        description="silence of a VM that sends heartbeats until it is lost; none sends any yet. A network that is "
+        "restarted is away for a few minutes",
     )
     drain_timeout: Seconds = Field(
         _POLICY.drain_timeout,
@@ -172,7 +178,8 @@ class DirectorConfig(StrictModel):
     health_window: Positive = Field(
         _POLICY.health_window,
         alias="HealthWindow",
-        description="so many boots of a VM type measure its boot success",
+        description="so many boots of a VM type measure its boot success. Few, because a cloud that was mended is to "
+        "be trusted again soon",
     )
     turnover_boots: Count = Field(
         _POLICY.turnover_boots,
@@ -188,7 +195,8 @@ class DirectorConfig(StrictModel):
     max_unready_percent: Percent = Field(
         _POLICY.max_unready_percent,
         alias="MaxUnreadyPercent",
-        description="per endpoint: with more unready VMs than that, and more than three, nothing is started",
+        description="per endpoint: with more unready VMs than that, and more than three, nothing is started. A cloud "
+        "where almost every second VM does not come up is sick, and back-off comes later",
     )
     gc_min_age: Seconds = Field(
         _POLICY.gc_min_age,
@@ -199,13 +207,13 @@ class DirectorConfig(StrictModel):
     max_collects_per_cycle: Positive = Field(
         _POLICY.max_collects_per_cycle,
         alias="MaxCollectsPerCycle",
-        description="per endpoint: what one wrong cycle can do",
+        description="per endpoint: limits what one wrong cycle can do",
     )
     drift_percent: Percent = Field(
         _POLICY.drift_percent,
         alias="DriftPercent",
         description="per endpoint: so many of its VMs, at least one, are drained at a time because they run an old "
-        "image",
+        "image or flavor. The work goes on with the others, and a new image that is bad shows in a few VMs",
     )
     max_kill_percent: Percent = Field(
         _POLICY.max_kill_percent,
