@@ -137,7 +137,7 @@ class VOLimits(LimitOptions):
 class AllotmentOptions(LimitOptions):
     """Options of a CE section that say how much of an endpoint is used, and when."""
 
-    priority: Count = Field(0, alias="Priority", description="endpoints of a higher one are filled first")
+    priority: Count = Field(0, alias="Priority", description="endpoints of a higher one are filled first. Default: 0")
     quota_domain: Text = Field(
         "", alias="QuotaDomain", description="endpoints that name the same one share one quota. Default: its own"
     )
