@@ -72,7 +72,7 @@ class Leases:
             return {EndpointKey(site, ce): holder for site, ce, holder in session.execute(query)}
 
     def claim(self, holder: str) -> Claim:
-        """To be made before anything else of a cycle is read."""
+        """To be made before the VMs and the demand that a decision rests on are read."""
         with self._database.transaction() as session:
             return Claim(holder, session.scalar(select(Installation.intents)) or 0)
 

@@ -16,6 +16,7 @@ from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.Resources.Cloud.EndpointFactory import make_endpoint
+from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     StoreUnavailable,
@@ -155,7 +156,9 @@ class Director:
             vo_bounds=vo_bounds,
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
         )
-        sight = self._observer.observe(briefing)
+        clouds = self._observer.look(briefing)
+        claim = self._claim_anew(claim)
+        sight = self._observer.observe(clouds, briefing)
         plan = plan_cycle(sight.snapshot, config.policy, now)
         if abs(self._now() - now) > _longest_pause(config):
             self._log.warn(f"What was seen at {now:%H:%M:%S} UTC is too old to act upon: nothing is done in this cycle")
@@ -165,6 +168,14 @@ class Director:
         self._pilots.follow(holding.others)
         self._report(sight, plan, carried, config, wards.out_of_use, holding)
         return plan
+
+    def _claim_anew(self, claim: Claim) -> Claim:
+        """A claim that holds now, after the clouds answered, with the VMs that another director started meanwhile: a
+        director with slow clouds would be overtaken in each cycle else."""
+        latest = self._leases.claim()
+        if latest != claim:
+            self._records.read()
+        return latest
 
     def keep_leases(self) -> None:
         """Keep this director's endpoints its own between cycles, and while a cycle takes long."""

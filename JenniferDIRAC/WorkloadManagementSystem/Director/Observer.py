@@ -72,15 +72,38 @@ class Observer:
         self._memory: dict[EndpointKey, ListingMemory] = {}
         self._queues = QueueMemory()
 
-    def observe(self, briefing: Briefing) -> Sight:
-        """What there is to decide on, of the records as they were read last.
+    def look(self, briefing: Briefing) -> CloudsSeen:
+        """One look at each cloud that is not another director's."""
+        by_endpoint = _by_endpoint(self._records.last)
+        looks = {
+            key: partial(
+                observe,
+                vm_types=config.vm_types,
+                awaited=_awaited(by_endpoint.get(key, ()), briefing.installation, self._memory.get(key)),
+                ask_expiries=self._expiries.is_due(key, briefing.now),
+            )
+            for key, config in briefing.configs.items()
+            if key not in briefing.others
+        }
+        clouds = CloudsSeen(self._looks.take(looks), briefing.installation)
+        for key, look in clouds.looks.items():
+            if isinstance(look, Exception):
+                self._warn(f"{key}: its servers could not be listed, so none of its records changes: {look}")
+                continue
+            if look.throttled:
+                self._warn(f"{key}: {look.throttled}")
+                self._workers[key].heed(look.throttled)
+            if look.expiries is not None:
+                self._expiries.heard(key, look.expiries, briefing.now)
+        return clouds
+
+    def observe(self, clouds: CloudsSeen, briefing: Briefing) -> Sight:
+        """What there is to decide on, of these looks and of the records as they were read last.
 
         :raises StoreUnavailable: what was seen could not be recorded
         """
         records = self._records.last
-        by_endpoint = _by_endpoint(records)
-        clouds = self._look(by_endpoint, briefing)
-        self._remember(clouds, by_endpoint, briefing)
+        self._remember(clouds, _by_endpoint(records), briefing)
         # Of those that have ended too, when the cloud lists a server that was made too late to be believed in.
         records += self._store.ended(clouds.vms - {record.vm_id for record in records})
         found = self._strays(clouds, {record.vm_id for record in records})
@@ -106,30 +129,6 @@ class Observer:
         )
         self._store.note_all(news)
         return Sight(snapshot, clouds.offerings, clouds.consoles, self._demand_problem(demand))
-
-    def _look(self, by_endpoint: Mapping[EndpointKey, list[VMRecord]], briefing: Briefing) -> CloudsSeen:
-        """One look at each cloud that is not another director's."""
-        looks = {
-            key: partial(
-                observe,
-                vm_types=config.vm_types,
-                awaited=_awaited(by_endpoint.get(key, ()), briefing.installation, self._memory.get(key)),
-                ask_expiries=self._expiries.is_due(key, briefing.now),
-            )
-            for key, config in briefing.configs.items()
-            if key not in briefing.others
-        }
-        clouds = CloudsSeen(self._looks.take(looks), briefing.installation)
-        for key, look in clouds.looks.items():
-            if isinstance(look, Exception):
-                self._warn(f"{key}: its servers could not be listed, so none of its records changes: {look}")
-                continue
-            if look.throttled:
-                self._warn(f"{key}: {look.throttled}")
-                self._workers[key].heed(look.throttled)
-            if look.expiries is not None:
-                self._expiries.heard(key, look.expiries, briefing.now)
-        return clouds
 
     def _remember(
         self, clouds: CloudsSeen, by_endpoint: Mapping[EndpointKey, list[VMRecord]], briefing: Briefing

@@ -96,6 +96,25 @@ def test_vms_planned_for_jobs_for_which_the_other_director_started_some_meanwhil
     assert len(world.store.live()) == 1
 
 
+def test_what_the_other_director_starts_while_the_clouds_answer_is_supply_and_the_rest_is_started_at_once():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr")
+    other = world.another_director()
+    world.store.leases.take([A], other.holder, LONG)
+    world.cycle()
+    world.wait_for_jobs(1)
+    list_servers = world.clouds[B].list_servers
+
+    def list_meanwhile():
+        world.clouds[B].list_servers = list_servers
+        other.cycle()
+        world.wait_for_jobs(2)
+        return list_servers()
+
+    world.clouds[B].list_servers = list_meanwhile
+    world.cycle()
+    assert sorted(record.endpoint for record in world.store.live()) == [A, B]
+
+
 def test_when_a_director_is_dead_the_other_one_takes_over_what_it_had_and_doubles_nothing():
     world = World(jobs=1)
     other = world.another_director()
