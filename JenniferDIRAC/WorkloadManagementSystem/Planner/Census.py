@@ -103,4 +103,7 @@ def _count(vm: VirtualMachine, count: Count, listed: frozenset[str], watch: Watc
     if watch is not None and is_supply(vm, watch):
         count.unproven += 1
         taken.supply.append(vm)
+    elif state is VMState.RUNNING and vm.jobs == 0 and is_done(vm):
+        # It said its end and its server is still up: what it proved, and since when, is known when it is gone.
+        count.unproven += 1
     count.searching += starting or (state is VMState.RUNNING and vm.jobs == 0 and not is_done(vm))

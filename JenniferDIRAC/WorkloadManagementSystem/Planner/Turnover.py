@@ -1,4 +1,4 @@
-"""Jobs that VMs at work are going to take before a VM that is started now has booted.
+"""Jobs that VMs at work are going to take about as soon as a VM that is started now.
 
 A VM that takes one job after another is supply for as many as it takes, at its own pace, within ``turnover_boots``
 boot times. Jobs are left to that only as far as it reaches: for all others VMs are started. With one boot time a job

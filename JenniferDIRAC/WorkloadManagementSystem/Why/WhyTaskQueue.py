@@ -148,7 +148,7 @@ def _turned_over(answer: Answer | None) -> Iterator[str]:
         jobs = max(1, round(answer.jobs_from_running))
         yield (
             f"About {jobs} of its jobs {'is' if jobs == 1 else 'are'} left to VMs at work: by their pace so far they "
-            f"take {'it' if jobs == 1 else 'as many'} before a VM that is started now has booted."
+            f"take {'it' if jobs == 1 else 'as many'} within the boot times that the director's TurnoverBoots allows."
         )
 
 

@@ -6,7 +6,14 @@ import pytest
 from planner_world import GRIF, NOW, POLICY, ago, endpoint, key, seen, server, snapshot, task_queue, vm, vm_type
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, RecentEnd, ServerState, VMState
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
+    EndReport,
+    Outcome,
+    PilotState,
+    RecentEnd,
+    ServerState,
+    VMState,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 CLOUD = [Outcome.FAILED_TO_START, Outcome.REJECTED]
@@ -48,6 +55,13 @@ def test_while_the_probe_has_no_job_yet_no_other_follows(state):
     probe = vm(state=state, minutes=1, spoke=state is VMState.RUNNING)
     plan = plan_after((Outcome.FIZZLED, ago(6)), vms=[probe], servers=(server(probe),))
     assert plan.creates == ()
+    assert plan.unmet[0].limit is Limit.BACKOFF
+
+
+def test_a_probe_that_said_its_end_is_waited_for_until_its_server_is_gone():
+    probe = vm(state=VMState.RUNNING, minutes=8, spoke=True, said=EndReport(500, "no pilot"))
+    plan = plan_after((Outcome.FIZZLED, ago(20)), vms=[probe], servers=(server(probe),))
+    assert not plan.creates
     assert plan.unmet[0].limit is Limit.BACKOFF
 
 

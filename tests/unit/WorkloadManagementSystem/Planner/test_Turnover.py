@@ -1,4 +1,4 @@
-"""Jobs that VMs at work are going to take before a VM that is started now has booted."""
+"""Jobs that VMs at work are going to take about as soon as a VM that is started now."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -50,8 +50,8 @@ def coming(vm: str, state: VMState = VMState.BOOTING, minutes: float = 1, boot: 
             replace(QUEUE, answer=Answer(7, "belle", 5, 1, jobs_from_running=3.2)),
             [
                 JOBS,
-                "About 3 of its jobs are left to VMs at work: by their pace so far they take as many before a VM "
-                "that is started now has booted.",
+                "About 3 of its jobs are left to VMs at work: by their pace so far they take as many within the "
+                "boot times that the director's TurnoverBoots allows.",
                 ENOUGH,
             ],
         ),
