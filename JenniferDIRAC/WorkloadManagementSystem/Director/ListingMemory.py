@@ -20,7 +20,7 @@ class ListingMemory:
     ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
     they hold suspiciously few of the servers that the records know. ``lendable_since`` is by VO since when there is
     room that no other installation takes for it; a VO is not in it while it is not so. ``lacking`` are the servers that
-    the last list does not hold and the one before it did, ``hidden`` the names of those that no record knows.
+    the last list does not hold and the one before it did, ``hidden`` the names of those that no live record knows.
     """
 
     def __init__(self) -> None:

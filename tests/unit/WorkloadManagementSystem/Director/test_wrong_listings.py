@@ -102,3 +102,18 @@ def test_a_server_that_comes_back_with_its_pilot_at_work_is_left_to_finish():
     world.cycle()
     world.cycle()
     assert world.cloud.list_servers() == ()
+
+
+def test_a_server_that_came_back_takes_its_room_though_a_short_list_hides_it():
+    world = running()
+    world.configs = tuple(config.model_copy(update={"max_vms": 1}) for config in world.configs)
+    with hidden_servers(world.cloud, lists=2):
+        for _ in range(2):
+            world.cycle()
+    world.cycle()
+    world.wait_for_jobs(5)
+    world.cycle()
+    for _ in range(2):
+        world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST)
+        world.cycle()
+    assert len(world.cloud.list_servers()) == 1
