@@ -42,11 +42,12 @@ class ListingMemory:
             if silence:
                 self.since = None
             return
-        self.since = now if silence or self.since is None else self.since
+        # The clock may have been set back.
+        self.since = now if silence or self.since is None else min(self.since, now)
         if silence:
             self._others = None
         self._last = now
-        self.suspect_since = (self.suspect_since or now) if suspect else None
+        self.suspect_since = min(self.suspect_since or now, now) if suspect else None
         ids = {server.id for server in look.servers}
         self.lacking = tuple(server for server in self._servers if server.id not in ids)
         self._servers = look.servers
