@@ -52,6 +52,18 @@ def test_creates_that_wait_behind_one_that_hangs_are_not_sent_once_the_configura
     assert len(world.cloud.list_servers()) == 3
 
 
+def test_a_library_that_wants_the_process_to_end_costs_its_own_cloud_only():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=1)
+
+    def leave():
+        raise SystemExit("no such region")
+
+    world.cloud.list_servers = leave
+    plan = world.cycle()
+    assert [create.vm_type.site for create in plan.creates] == ["CLOUD.B.fr"]
+    assert "no such region" in world.log.warnings[0]
+
+
 def test_a_cloud_that_does_not_tell_its_flavors_gets_no_vm_doubled_elsewhere():
     world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=1)
     world.cycle()
