@@ -61,7 +61,7 @@ class ListingMemory:
         return self._missed.get(vm, 0)
 
     def strike(self, strays: Iterable[Server]) -> None:
-        """Take in which servers no record knows, of those that the complete listing holds and of those it lacks."""
+        """Take in which servers no live record knows, of those that a complete listing holds and of those it lacks."""
         lacking = {server.id for server in self.lacking}
         self._strikes = {server.id: self.strikes(server.id) + 1 for server in strays if server.id not in lacking}
         self.hidden = frozenset(server.name for server in strays if server.id in lacking)
