@@ -56,6 +56,11 @@ class ListingMemory:
             record.vm_id: 0 if record.vm_id in listed else self.missed(record.vm_id) + 1 for record in records
         }
 
+    @property
+    def last_seen(self) -> tuple[Server, ...]:
+        """The servers of the last complete listing, and those that it lacks."""
+        return (*self._servers, *self.lacking)
+
     def missed(self, vm: str) -> int:
         """Complete listings in a row that did not hold this VM."""
         return self._missed.get(vm, 0)
