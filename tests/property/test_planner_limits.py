@@ -64,11 +64,13 @@ def test_no_hard_limit_of_a_vo_is_exceeded_there_or_everywhere(snapshot, policy)
         for name, bounds in endpoint.vo_bounds.items():
             if _is(name, create.vo):
                 event("VO at an endpoint")
-                _assert_bounds(bounds, [vm for vm in of_vo if vm.endpoint == endpoint.key])
+                lost = [server for server in endpoint.unknown if _is(server.vo, create.vo)]
+                _assert_bounds(bounds, [vm for vm in of_vo if vm.endpoint == endpoint.key], lost)
         for name, bounds in snapshot.vo_bounds.items():
             if _is(name, create.vo):
                 event("VO everywhere")
-                _assert_bounds(bounds, of_vo)
+                lost = [server for where in snapshot.endpoints for server in where.unknown if _is(server.vo, create.vo)]
+                _assert_bounds(bounds, of_vo, lost)
 
 
 @given(snapshots(), policies)

@@ -264,12 +264,12 @@ class Limits:
 
 
 class CloudEndpoint(ABC):
-    """One project of one cloud. One task at a time uses an instance; ``create_server`` and ``delete_server`` may be
-    called by ``parallel_requests`` of its threads at once."""
+    """One project of one cloud. One task at a time uses an instance; ``create_server``, ``delete_server`` and
+    ``console_log`` may be called by ``parallel_requests`` of its threads at once."""
 
     #: The largest user-data the cloud takes, in bytes before any encoding (Nova: 65535 bytes of base64).
     max_user_data_bytes: int = 49149
-    #: How many creates or deletes at once the cloud carries out faster than one after the other.
+    #: How many creates, deletes or consoles at once the cloud answers faster than one after the other.
     parallel_requests: int = 1
 
     @abstractmethod

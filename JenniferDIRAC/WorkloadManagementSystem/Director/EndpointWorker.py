@@ -78,8 +78,10 @@ class EndpointWorker:
         except (AuthenticationFailed, Rejected, Throttled) as error:
             self.heed(error)
             future.set_exception(error)
-        except BaseException as error:  # the outermost loop of an endpoint's thread: the caller gets it with the future
+        except Exception as error:  # the outermost loop of an endpoint's thread: the caller gets it with the future
             future.set_exception(error)
+        except BaseException as error:  # a library that wants the process to end: that is no reason to end the caller
+            future.set_exception(Unreachable(repr(error)))
 
     def heed(self, error: CloudError) -> None:
         """Leave the cloud alone for as long as it wants; mended configuration and credentials are read anew."""

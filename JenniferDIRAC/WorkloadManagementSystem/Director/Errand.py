@@ -44,7 +44,7 @@ def run_errand(
 ) -> None:
     """Send as many requests at once as the cloud bears; each result is handed over as soon as it is there.
 
-    :param may_act: whether nobody else can have the endpoint in this moment
+    :param may_act: whether nobody else can have the endpoint, or work by a newer configuration, in this moment
     :raises CloudError: the cloud is to be left alone for a while
     """
     requests = _Requests(cloud, done, may_act)
@@ -98,7 +98,8 @@ class _Requests:
             self._done(NotCreated(vm, _not_sent(trouble)))
             return
         if not self._may_act():
-            self._done(NotCreated(vm, Unreachable("not sent: another director may have the endpoint by now")))
+            why = "another director may have the endpoint by now, or its configuration was changed"
+            self._done(NotCreated(vm, Unreachable(f"not sent: {why}")))
             return
         try:
             self._done(Created(vm, self._cloud.create_server(start.request)))

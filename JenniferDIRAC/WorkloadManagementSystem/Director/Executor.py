@@ -89,14 +89,13 @@ class Executor:
         errands = _errands((*deletes, *collects), carried.starts, sweeps)
         answers: dict[str, Created | NotCreated] = {}
         done = partial(_hand_over, self._results, answers)
-        futures = {
-            key: self._workers[key].start(
-                "create and delete servers",
-                partial(run_errand, errand=errands[key], done=done, may_act=partial(self._may_act, key)),
-            )
-            for key in briefing.configs
-            if key in errands
-        }
+        futures = {}
+        for key in briefing.configs:
+            if key in errands:
+                worker = self._workers[key]
+                may_send = partial(self._may_send, key, worker)
+                task = partial(run_errand, errand=errands[key], done=done, may_act=may_send)
+                futures[key] = worker.start("create and delete servers", task)
         self._punctuality.wait(futures)
         answered = {**answers}  # what comes later is the next cycle's
         self.record_outcomes()
@@ -113,6 +112,11 @@ class Executor:
             self._store.move_all([step for step in steps if step is not None])
             for _ in results:
                 self._results.popleft()
+
+    def _may_send(self, key: EndpointKey, worker: EndpointWorker) -> bool:
+        """In the endpoint's thread: whether nobody else may look at the endpoint in this moment, another director or
+        the worker of a changed configuration, and believe that what was not sent yet was never made."""
+        return self._may_act(key) and self._workers.get(key) is worker
 
     def _outcome(self, result: Result) -> Step | None:
         """The step that a result leads to, if any."""

@@ -20,7 +20,7 @@ class ListingMemory:
     ``since`` is since when its listings came without a break, None while they do not. ``suspect_since`` is since when
     they hold suspiciously few of the servers that the records know. ``lendable_since`` is by VO since when there is
     room that no other installation takes for it; a VO is not in it while it is not so. ``lacking`` are the servers that
-    the last list does not hold and the one before it did, ``hidden`` the names of those that no record knows.
+    the last list does not hold and the one before it did, ``hidden`` the names of those that no live record knows.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,12 @@ class ListingMemory:
             if silence:
                 self.since = None
             return
-        self.since = now if silence or self.since is None else self.since
+        # The clock may have been set back.
+        self.since = now if silence or self.since is None else min(self.since, now)
         if silence:
             self._others = None
         self._last = now
-        self.suspect_since = (self.suspect_since or now) if suspect else None
+        self.suspect_since = min(self.suspect_since or now, now) if suspect else None
         ids = {server.id for server in look.servers}
         self.lacking = tuple(server for server in self._servers if server.id not in ids)
         self._servers = look.servers
@@ -55,12 +56,17 @@ class ListingMemory:
             record.vm_id: 0 if record.vm_id in listed else self.missed(record.vm_id) + 1 for record in records
         }
 
+    @property
+    def last_seen(self) -> tuple[Server, ...]:
+        """The servers of the last complete listing, and those that it lacks."""
+        return (*self._servers, *self.lacking)
+
     def missed(self, vm: str) -> int:
         """Complete listings in a row that did not hold this VM."""
         return self._missed.get(vm, 0)
 
     def strike(self, strays: Iterable[Server]) -> None:
-        """Take in which servers no record knows, of those that the complete listing holds and of those it lacks."""
+        """Take in which servers no live record knows, of those that a complete listing holds and of those it lacks."""
         lacking = {server.id for server in self.lacking}
         self._strikes = {server.id: self.strikes(server.id) + 1 for server in strays if server.id not in lacking}
         self.hidden = frozenset(server.name for server in strays if server.id in lacking)

@@ -146,20 +146,23 @@ class Observer:
             self._memory[key].see(look, suspect, mine, briefing.now)
 
     def _strays(self, clouds: CloudsSeen, known: set[str]) -> dict[EndpointKey, tuple[Server, ...]]:
-        """Our servers in each complete listing of which there is no record at all; ``known``: VMs that have one.
+        """Our servers in each complete listing of which there is no record at all; ``known``: VMs that have one and are
+        live, or listed. Where a listing failed, what the last one showed still takes its room.
 
-        One that only this listing lacks counts still, as one with a record does, until it is asked for by name: else a
-        list that was cut short would make room that is not there.
+        One that only this listing lacks counts still, until it is asked for by name, unless a live record counts for
+        it: else a list that was cut short would make room that is not there.
         """
-        found = {
-            key: strays((*look.servers, *self._memory[key].lacking), clouds.installation, known)
-            for key, look in clouds.listed.items()
-        }
+        found = {key: strays(look.servers, clouds.installation, known) for key, look in clouds.listed.items()}
         late = self._store.known({server.identity.vm for servers in found.values() for server in servers})
-        found = {key: strays(servers, clouds.installation, late) for key, servers in found.items()}
+        found = {
+            key: strays(servers, clouds.installation, late)
+            + strays(self._memory[key].lacking, clouds.installation, known)
+            for key, servers in found.items()
+        }
         for key, servers in found.items():
             self._memory[key].strike(servers)
-        return found
+        failed = clouds.looks.keys() - clouds.listed.keys()
+        return found | {key: strays(self._memory[key].last_seen, clouds.installation, known) for key in failed}
 
     def _demand_problem(self, demand: Demand) -> str:
         """Why demand is not known for every VM type, or ""."""
@@ -214,8 +217,7 @@ class Observer:
             endpoint = endpoint_as_seen(config, clouds, memory, demand, unusable.get(key, ""))
             if (look := clouds.listed.get(key)) is not None:
                 endpoint = with_neighbours(endpoint, look.servers, memory, briefing.installation, briefing.now)
-                endpoint = replace(endpoint, unknown=unknown[key])
-            yield endpoint
+            yield replace(endpoint, unknown=unknown.get(key, ()))
 
     def _unusable(self, clouds: CloudsSeen, briefing: Briefing) -> dict[EndpointKey, str]:
         """Why nothing is started at an endpoint; what kept us from looking comes before all else."""

@@ -26,4 +26,5 @@ class QueueMemory:
 
     def _with_time(self, queue: TaskQueue, now: datetime) -> TaskQueue:
         last = self._last.get(queue.id)
-        return replace(queue, fell_at=now if last is None or queue.jobs < last.jobs else last.fell_at)
+        # Never later than now, for a clock may have been set back.
+        return replace(queue, fell_at=now if last is None or queue.jobs < last.jobs else min(last.fell_at or now, now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -13,7 +14,8 @@ Item = TypeVar("Item")
 def side_by_side(at_once: int, act: Callable[[Item], None], items: Iterable[Item]) -> None:
     """Call ``act``, which raises nothing, for each item, at most ``at_once`` at a time; begun in the items' order.
 
-    The threads are daemons, unlike those of ``concurrent.futures``: a cloud that hangs does not keep the agent alive.
+    The caller's thread does its part; the others are daemons, unlike those of ``concurrent.futures``: a cloud that
+    hangs does not keep the agent alive.
     """
     left = deque(items)
 
@@ -25,11 +27,12 @@ def side_by_side(at_once: int, act: Callable[[Item], None], items: Iterable[Item
                 return
             act(item)
 
-    if at_once == 1:
-        work()
-        return
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(left)))]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
+    with suppress(RuntimeError):  # this machine has too many: then fewer do it all
+        for _ in range(min(at_once, len(left)) - 1):
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            threads.append(thread)
+    work()
     for thread in threads:
         thread.join()

@@ -49,6 +49,7 @@ class WardKeeper:
     def __init__(self, kept: EndpointConfigs):
         self._store = kept
         self._kept: dict[EndpointKey, EndpointConfig] | None = None
+        self._orphans: Set[EndpointKey] = frozenset()
 
     def read_again(self) -> None:
         """What is kept may have been changed by others."""
@@ -64,9 +65,13 @@ class WardKeeper:
         orphans = with_vms - current.keys()
         if self._kept is None or not orphans <= self._kept.keys():
             self._kept = self._store.kept()
-        if news := {key: config for key, config in current.items() if self._kept.get(key) != config}:
+        news = {key: config for key, config in current.items() if self._kept.get(key) != config}
+        # A director that the CS reached earlier may have forgotten what got VMs here meanwhile.
+        news |= {key: self._kept[key] for key in orphans - self._orphans if key in self._kept}
+        if news:
             self._store.keep(news.values())
             self._kept |= news
+        self._orphans = orphans
         if over := self._kept.keys() - current.keys() - with_vms:
             self._store.forget(over)
             self._kept = {key: config for key, config in self._kept.items() if key not in over}

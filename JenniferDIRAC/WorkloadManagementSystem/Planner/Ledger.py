@@ -247,6 +247,8 @@ class Ledger:
         for counts in self._counts.values():
             if vo in counts:
                 place.add(counts[vo].vms, counts[vo].cores, counts[vo].starting)
+        for room in self.rooms.values():
+            _add_unknown(place, room.endpoint, vo)
         return place
 
     def success(self, key: VMTypeKey) -> int:
@@ -284,6 +286,7 @@ class Ledger:
         else:
             place = Place(f"{key} for {vo}", f"CEs/{key.ce}/VOLimits/{vo}", bounds, VO_LIMITS)
             counts = [counts[vo] for counts in self._at_endpoint[key] if vo in counts]
+            _add_unknown(place, self.rooms[key].endpoint, vo)
         for count in counts:
             place.add(count.vms, count.cores, count.starting)
         self._places[key, vo] = place
@@ -345,6 +348,13 @@ class Ledger:
             if (stop := place.full(cores) or place.slow()) is not None:
                 return stop
         return room.shares.stop(offer.vo)
+
+
+def _add_unknown(place: Place, endpoint: Endpoint, vo: str) -> None:
+    """Those of the VO's servers there that no record knows; of what VM type they are nobody knows."""
+    for unknown in endpoint.unknown:
+        if unknown.vo.lower() == vo:
+            place.add(1, unknown.cores, 0)
 
 
 def _who(scope: Scope) -> str:

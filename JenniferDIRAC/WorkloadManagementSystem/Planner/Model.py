@@ -198,7 +198,8 @@ class ServerView:
 
 @dataclass(frozen=True, slots=True)
 class UnknownServer:
-    """One of this installation's servers, by name and metadata, that no record knows.
+    """One of this installation's servers, by name and metadata, that no record knows, or whose record has ended and
+    that only this listing lacks.
 
     ``seen`` counts the complete listings in a row, this one included, that held it. ``created_at`` is the cloud's word,
     None when it does not tell. ``pilot`` is what DIRAC knows of the pilot that a VM of this id would have.

@@ -29,5 +29,14 @@ def test_a_look_that_fails_is_no_break_in_watching_and_a_long_silence_is():
     assert memory.since == now + timedelta(minutes=11)
 
 
+def test_when_a_clock_that_went_fast_was_set_back_watching_began_at_the_latest_then():
+    """Else no time-out would end before the clock is again where it was."""
+    memory, seen = ListingMemory(), Observation((), Limits(), {})
+    memory.see(seen, True, (), START + timedelta(hours=2))
+    memory.see(seen, True, (), START)
+    memory.see(seen, True, (), START + timedelta(minutes=1))
+    assert (memory.since, memory.suspect_since) == (START, START)
+
+
 def test_the_longest_pause_that_a_cloud_is_given_is_no_break_in_watching():
     assert timedelta(seconds=LONGEST_PAUSE) + timedelta(minutes=2) < LONGEST_SILENCE

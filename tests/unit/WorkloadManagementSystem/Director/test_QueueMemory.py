@@ -31,3 +31,8 @@ def test_a_queue_that_the_matcher_did_not_name_for_lack_of_an_answer_is_remember
     fell_at(memory, 0, 5)
     assert fell_at(memory, 1, None, {VMTypeKey("CLOUD.A.fr", "a", "q"): "connection refused"}) is None
     assert fell_at(memory, 2, 5) == 0
+
+
+def test_when_a_clock_that_went_fast_was_set_back_a_queue_lost_jobs_at_the_latest_then():
+    memory = QueueMemory()
+    assert [fell_at(memory, minute, 5) for minute in (120, 0, 1)] == [120, 0, 0]

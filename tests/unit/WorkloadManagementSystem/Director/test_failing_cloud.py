@@ -10,6 +10,7 @@ from director_world import World, booting, started
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AuthenticationFailed
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Director.Looks import Looks
+from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 
@@ -26,6 +27,41 @@ def test_a_cloud_that_hangs_costs_the_others_nothing_but_the_patience():
         assert any("'list servers' for" in warning for warning in world.log.warnings)
     finally:
         released.set()
+
+
+def test_creates_that_wait_behind_one_that_hangs_are_not_sent_once_the_configuration_was_changed():
+    """The new configuration has a thread of its own, which lists servers and may believe that these were never made."""
+    world = World(jobs=3)
+    create, released = world.cloud.create_server, threading.Event()
+
+    def hang(request):
+        released.wait(30)
+        return create(request)
+
+    world.cloud.create_server = hang
+    world.director._executor._punctuality = Punctuality(0.2)
+    world.cycle()
+    (hanging,) = world.director._workers.values()
+    world.configs = tuple(config.model_copy(update={"max_vms": 3}) for config in world.configs)
+    world.cycle()
+    under_way, *_ = hanging._current
+    released.set()
+    under_way.result(10)
+    assert world.cloud.calls[Call.CREATE] == 1
+    world.cycle()
+    assert len(world.cloud.list_servers()) == 3
+
+
+def test_a_library_that_wants_the_process_to_end_costs_its_own_cloud_only():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=1)
+
+    def leave():
+        raise SystemExit("no such region")
+
+    world.cloud.list_servers = leave
+    plan = world.cycle()
+    assert [create.vm_type.site for create in plan.creates] == ["CLOUD.B.fr"]
+    assert "no such region" in world.log.warnings[0]
 
 
 def test_a_cloud_that_does_not_tell_its_flavors_gets_no_vm_doubled_elsewhere():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from director_world import World, started
+from director_world import World, endpoint_of, started
 from sqlalchemy import text
 
+from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig, VOLimits
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMState
 
 BROKEN = ConfigProblem("/Resources/Sites/CLOUD/CLOUD.A.fr/CEs/cloud.a.fr-ce/MaxVMs", "a whole number", "many")
@@ -87,6 +89,20 @@ def test_what_has_left_the_cs_and_has_no_vms_any_more_is_forgotten():
     world.log.warnings.clear()
     world.cycle()
     assert world.log.warnings == []
+
+
+def test_what_a_director_forgot_while_another_started_vms_there_is_known_again():
+    """The CS reaches two directors at different times."""
+    config, kept = endpoint_of("CLOUD.A.fr"), World().store.configs
+    with_vms, there, gone = frozenset({key_of(config)}), CloudSites((config,), ()), CloudSites((), ())
+    early, late = WardKeeper(kept), WardKeeper(kept)
+    for director in (early, late):
+        director.wards(there, frozenset())
+    early.wards(gone, frozenset())
+    late.wards(there, with_vms)
+    assert early.wards(gone, with_vms).lost == with_vms
+    late.wards(gone, with_vms)
+    assert early.wards(gone, with_vms).configs == {key_of(config): config}
 
 
 def test_an_endpoint_that_comes_back_is_used_again():

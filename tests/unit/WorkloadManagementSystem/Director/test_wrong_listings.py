@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from director_world import World, booting, hidden_servers, running
 
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call, Fault
 from JenniferDIRAC.WorkloadManagementSystem.Director.PilotFollower import VANISHED_GRACE
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, VMState
@@ -102,3 +103,40 @@ def test_a_server_that_comes_back_with_its_pilot_at_work_is_left_to_finish():
     world.cycle()
     world.cycle()
     assert world.cloud.list_servers() == ()
+
+
+def test_a_server_that_came_back_takes_its_room_though_a_short_list_hides_it():
+    world = running()
+    world.configs = tuple(config.model_copy(update={"max_vms": 1}) for config in world.configs)
+    with hidden_servers(world.cloud, lists=2):
+        for _ in range(2):
+            world.cycle()
+    world.cycle()
+    world.wait_for_jobs(5)
+    world.cycle()
+    for _ in range(2):
+        world.cloud.faults.next(Call.LIST, Fault.EMPTY_LIST)
+        world.cycle()
+    assert len(world.cloud.list_servers()) == 1
+
+
+def test_a_server_that_came_back_takes_its_room_in_the_quota_domain_while_its_list_fails():
+    world = World("CLOUD.A.fr", "CLOUD.B.fr", jobs=1)
+    world.configs = tuple(config.model_copy(update={"quota_domain": "lal"}) for config in world.configs)
+    world.config = world.config.model_copy(update={"quota_domains": {"lal": LimitOptions(max_vms=1)}})
+    world.cycle(60)
+    world.cycle()
+    world.wait_for_jobs(0)
+    world.pilot_becomes(PilotState.RUNNING, 1)
+    world.cycle()
+    cloud = world.clouds[world.the_vm().endpoint]
+    with hidden_servers(cloud, lists=2):
+        for _ in range(2):
+            world.cycle()
+    world.cycle()
+    world.wait_for_jobs(5)
+    for _ in range(2):
+        cloud.faults.next(Call.LIST, Fault.UNREACHABLE)
+        world.cycle()
+    assert world.the_vm().outcome is Outcome.VANISHED
+    assert sum(len(each.list_servers()) for each in world.clouds.values()) == 1

@@ -82,6 +82,14 @@ def test_servers_that_no_record_knows_count_against_the_limits_of_endpoint_and_d
     assert len(result.creates) == 2
 
 
+@pytest.mark.parametrize("where", [{"max_vms": 3}, {"max_cores": 6}])
+def test_servers_that_no_record_knows_count_against_the_limits_of_their_vo(where):
+    bounds = Bounds(**where)
+    assert len(plan(endpoint(unknown=LOST, vo_bounds={"Belle": bounds})).creates) == 2
+    assert len(plan(endpoint(), endpoint(NAPOLI, unknown=LOST), vo_bounds={"Belle": bounds}).creates) == 2
+    assert len(plan(endpoint(unknown=LOST, vo_bounds={"t2k.org": bounds}), vo_bounds={"t2k.org": bounds}).creates) == 5
+
+
 def test_a_vm_type_that_has_room_is_not_stopped_by_a_full_one_of_the_same_endpoint():
     offers = vm_type(max_vms=1), vm_type(queue="other")
     queues = [task_queue(jobs=3, matches={key(), key(queue="other")})]
