@@ -177,7 +177,7 @@ class OpenStackEndpoint(CloudEndpoint):
             text = None
         if text is None:
             raise connection.errors.answer(answer, doing)
-        return text.encode()[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
+        return text.encode(errors="replace")[-max_bytes:].decode(errors="replace") if max_bytes > 0 else ""
 
     def account(self) -> Account:
         connection = self._connection

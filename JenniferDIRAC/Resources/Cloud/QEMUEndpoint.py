@@ -197,6 +197,8 @@ class QEMUEndpoint(CloudEndpoint):
                 return log.read(max_bytes).decode(errors="replace")
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise Unreachable(f"{self.name}: cannot read the console of {server_id}: {error.strerror}") from error
 
     def _records(self) -> Iterator[tuple[Path, _Record]]:
         """Every server there is. A directory of ours without a readable record means that the list is not whole."""

@@ -47,5 +47,7 @@ class VirtualMachineDB(DIRACDB):
             "write_timeout": ANSWER_TIMEOUT,
         }
         self.store = VirtualMachineStore(
-            create_engine(url, pool_pre_ping=True, pool_recycle=POOL_RECYCLE, connect_args=timeouts)
+            create_engine(
+                url, pool_pre_ping=True, pool_recycle=POOL_RECYCLE, connect_args=timeouts, hide_parameters=True
+            )
         )

@@ -100,7 +100,8 @@ class Answer:
 
     ``coming`` are the VMs on their way that are counted for it, ``jobs_coming`` the jobs they will take, discounted by
     measured boot success; ``started`` the VMs that this plan creates for it, by VM type, and ``jobs_started`` the jobs
-    that these will take; ``jobs_from_running`` are those left to VMs at work. What is then left of ``jobs`` is unmet, but for half a job at most.
+    that these will take; ``jobs_from_running`` are those left to VMs at work. What is then left of ``jobs`` is unmet,
+    but for half a job at most.
     """
 
     task_queue: int
