@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes says something of the machine, nothing of the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# How long an example takes says something of the machine, nothing of the code. A run can be repeated; others than its
+# examples are tried with --hypothesis-profile=random.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None)
+settings.load_profile("repeatable")
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

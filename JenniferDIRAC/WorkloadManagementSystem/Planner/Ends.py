@@ -39,7 +39,7 @@ def shown(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
     if server.state in _DOWN:
         return _broken(vm, server, watch)
     end = None if vm.pilot_finished_at is None else _stays_up(vm, vm.pilot_finished_at, watch)
-    return end or (_ordered(vm) if vm.drain else None)
+    return end or (_ordered(vm, watch) if vm.drain else None)
 
 
 def timed_out(vm: VirtualMachine, server: ServerView, watch: Watch) -> End | None:
@@ -147,12 +147,13 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
     return replace(end, reason=f"{late} {end.reason}")
 
 
-def _ordered(vm: VirtualMachine) -> End | None:
+def _ordered(vm: VirtualMachine, watch: Watch) -> End | None:
     """An operator drains it, and it has no job to finish. Nobody knows that while DIRAC does not answer, or if it came
     to know the pilot late; and one whose pilot is at work may have got a job since, so it drains for a cycle first."""
     if vm.jobs > 0 or not vm.jobs_known or vm.pilot is PilotState.NOT_ASKED or is_done(vm):
         return None
-    if vm.pilot is PilotState.RUNNING and vm.state is not VMState.DRAINING:
+    drains_already = vm.state is VMState.DRAINING and vm.since != watch.now
+    if vm.pilot is PilotState.RUNNING and not drains_already:
         return None
     return End(Outcome.KILLED, 100, vm.drain)
 

@@ -47,7 +47,7 @@ def apply_levers(snapshot: Snapshot, now: datetime) -> Snapshot:
     # The newest tells its reason.
     drains = [lever for lever in reversed(levers) if lever.kind is LeverKind.DRAIN]
     holds = [lever for lever in reversed(levers) if lever.kind is LeverKind.HOLD and lever.vm]
-    overrides = [lever for lever in levers if lever.kind is LeverKind.OVERRIDE]
+    overrides = [lever for lever in levers if lever.kind is LeverKind.OVERRIDE and not lever.vm]
     vos = {vo.lower(): vo for vo in (*snapshot.refused_vos, *snapshot.vos)}
     return replace(
         snapshot,

@@ -51,6 +51,15 @@ def test_while_dirac_does_not_answer_a_vm_may_have_a_job_and_is_only_drained():
     assert plan(replace(unsure, state=VMState.BOOTING, spoke=False)).deletes == ()
 
 
+def test_a_vm_whose_pilot_is_at_work_is_looked_at_once_more_after_it_began_to_drain():
+    searching = {"drain": "x", "pilot": PilotState.RUNNING, "spoke": True, "jobs_known": True}
+    (move,) = plan(vm(state=VMState.RUNNING, **searching)).moves
+    assert move.target is VMState.DRAINING
+    assert plan(vm(state=VMState.DRAINING, minutes=0, **searching)).deletes == ()
+    (delete,) = plan(vm(state=VMState.DRAINING, minutes=0.5, **searching)).deletes
+    assert delete.outcome is Outcome.KILLED
+
+
 def test_a_booting_vm_that_has_a_job_already_drains_at_once():
     (move,) = plan(vm(drain="x", **BUSY | {"state": VMState.BOOTING})).moves
     assert move.target is VMState.DRAINING

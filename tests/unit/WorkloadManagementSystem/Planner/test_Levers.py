@@ -109,6 +109,11 @@ def test_a_share_is_set_or_taken_away_at_its_endpoint():
     assert [one.shares for one in apply_levers(before, NOW).endpoints] == [{"belle": 70}, {}]
 
 
+def test_an_override_that_names_a_vm_changes_no_limit():
+    before = world()
+    assert replace(apply_levers(world(override("MaxVMs", 1, vo="belle", vm="g1")), NOW), levers=()) == before
+
+
 def test_of_two_overrides_of_one_option_the_later_counts():
     first, second = override("MaxVMs", 5, 1, **AT_CE), override("MaxVMs", 9, 2, **AT_GRIF)
     for order in ([first, second], [second, first]):
