@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.contestants.lane import serve
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
 from JenniferDIRAC.Resources.Cloud.OpenStackRecords import NO_NETWORK
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/unit/WorkloadManagementSystem/Director"))
 from director_world import World  # noqa: E402

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint, CloudError, Unreachable
 from JenniferDIRAC.Resources.Cloud.Discovery import Discovery, discover
@@ -32,7 +33,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import (
     check_status,
     check_template,
     check_vos,
-    place_of,
     served,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker

@@ -21,6 +21,7 @@ from DIRAC.Core.Security.ProxyInfo import getProxyInfo
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import AGENT_NAME
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
@@ -90,12 +91,6 @@ def check_vos(vm_types: Iterable[Served]) -> list[Finding]:
             text = "no VO is served: the Registry has none"
             findings.append(Finding(one.where, Aspect.SECTION, Verdict.FAILED, text, "add a VO to /Registry/VO"))
     return findings
-
-
-def place_of(problem: ConfigProblem) -> str:
-    """The ``site/ce`` of a problem: its path is ``/Resources/Sites/GRID/SITE/CEs/CE/…``."""
-    parts = problem.path.split("/")
-    return "/".join(parts[4:5] + parts[6:7])
 
 
 def check_status(config: EndpointConfig) -> Finding:

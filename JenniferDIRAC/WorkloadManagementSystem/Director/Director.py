@@ -11,7 +11,7 @@ from functools import partial
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of, key_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
@@ -37,7 +37,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_repo
 from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.TellOnce import TellOnce
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper
 from JenniferDIRAC.WorkloadManagementSystem.Director.Workers import Workers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of, key_of, type_key
 from JenniferDIRAC.WorkloadManagementSystem.Director.CloudsSeen import CloudsSeen
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, Endpoint, EndpointKey, VMType, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, Endpoint, VMType, VMTypeKey
 
 
 def endpoint_as_seen(
     config: EndpointConfig, clouds: CloudsSeen, memory: ListingMemory, demand: Demand, unusable: str
 ) -> Endpoint:
     """The endpoint but for its neighbours (``Tenancy``); ``unusable``: "" or why nothing is started there."""
-    key = EndpointKey(config.site, config.ce)
+    key = key_of(config)
     look = clouds.listed.get(key)
     return Endpoint(
         key=key,
-        vm_types=tuple(_vm_type(one, type_key(config, one), clouds.offerings, demand) for one in config.vm_types),
+        vm_types=tuple(_vm_type(one, type_key(one), clouds.offerings, demand) for one in config.vm_types),
         bounds=bounds_of(config),
         vo_bounds={vo: bounds_of(limits) for vo, limits in config.vo_limits.items()},
         shares=config.shares,
@@ -44,15 +44,11 @@ def matcher_questions(
     questions = {}
     for config in configs:
         for vm_type in config.vm_types:
-            key = type_key(config, vm_type)
+            key = type_key(vm_type)
             flavor = offerings[key].flavor if key in offerings else None
             size = (flavor.cores, flavor.ram_mib) if flavor else ()
             questions[key] = vm_type.matcher_parameters(*size)
     return questions
-
-
-def type_key(config: EndpointConfig, vm_type: VMTypeConfig) -> VMTypeKey:
-    return VMTypeKey(config.site, config.ce, vm_type.queue)
 
 
 def _vm_type(config: VMTypeConfig, key: VMTypeKey, offerings: Mapping[VMTypeKey, Offering], demand: Demand) -> VMType:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
-from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import broken_endpoints, key_of
 from JenniferDIRAC.WorkloadManagementSystem.DB.EndpointConfigs import EndpointConfigs
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 
 LEFT_THE_CS = "it is no longer in the CS"
-_SITE_PART, _CE_PART = 4, 6
-
-
-def key_of(config: EndpointConfig) -> EndpointKey:
-    return EndpointKey(config.site, config.ce)
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class WardKeeper:
         if over := self._kept.keys() - current.keys() - with_vms:
             self._store.forget(over)
             self._kept = {key: config for key, config in self._kept.items() if key not in over}
-        broken = _broken(sites.problems)
+        broken = broken_endpoints(sites)
         known = sorted(orphans & self._kept.keys())
         return Wards(
             configs=current | {key: self._kept[key] for key in known},
@@ -83,13 +78,3 @@ class WardKeeper:
             lost=frozenset(orphans - self._kept.keys()),
             broken=broken,
         )
-
-
-def _broken(problems: Iterable[ConfigProblem]) -> dict[EndpointKey, str]:
-    """Every problem by the endpoint it disables: paths are ``/Resources/Sites/<grid>/<site>/CEs/<ce>/…``."""
-    broken: dict[EndpointKey, list[str]] = {}
-    for problem in problems:
-        parts = problem.path.split("/")
-        if len(parts) > _CE_PART:
-            broken.setdefault(EndpointKey(parts[_SITE_PART], parts[_CE_PART]), []).append(str(problem))
-    return {key: "; ".join(words) for key, words in broken.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.WorkloadManagementSystem.DB.KeptPlan import KeptPlan
 from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim, LeaseLost, Overtaken
 from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import UnknownLever
@@ -194,7 +195,7 @@ class MemoryConfigs:
 
     def keep(self, configs: Iterable[EndpointConfig]) -> None:
         with self._db.answering() as db:
-            db.configs |= {EndpointKey(config.site, config.ce): config for config in configs}
+            db.configs |= {key_of(config): config for config in configs}
 
     def kept(self) -> dict[EndpointKey, EndpointConfig]:
         with self._db.answering() as db:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from random import Random
 
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import type_key
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Levers import covers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, LeverKind, VMState, VMTypeKey
@@ -21,11 +22,7 @@ class Operators:
 
     def __init__(self, director: OurDirector, random: Random, now: Callable[[], datetime]):
         self._director, self._random, self._now = director, random, now
-        self._types = [
-            VMTypeKey(config.site, config.ce, vm_type.queue)
-            for config in director.endpoints
-            for vm_type in config.vm_types
-        ]
+        self._types = [type_key(vm_type) for config in director.endpoints for vm_type in config.vm_types]
         self.standing: tuple[Lever, ...] = ()
 
     def act(self) -> int:

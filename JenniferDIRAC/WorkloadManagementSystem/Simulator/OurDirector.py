@@ -11,13 +11,13 @@ from random import Random
 from typing import Any
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeaseKeeper import LEASE_TTL
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy

@@ -15,11 +15,10 @@ from typing import Any, Protocol, TypeVar
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of, broken_endpoints, key_of, type_key
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import place_of
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import STARTING
@@ -259,7 +258,7 @@ class Inquiry:
         return Explanation("place", str(target), sentences, {"places": values})
 
     def _place_facts(self, key: EndpointKey, target: Target, unusable: str | None, holder: str) -> PlaceFacts:
-        config = next((one for one in self._sites.endpoints if (one.site, one.ce) == (key.site, key.ce)), None)
+        config = next((one for one in self._sites.endpoints if key_of(one) == key), None)
         vm_types = tuple(
             vm_type for vm_type, _ in _vm_types([config] if config else []) if target.queue in ("", vm_type.queue)
         )
@@ -270,7 +269,7 @@ class Inquiry:
             unusable=unusable,
             seen=self._plans.unusable(key),
             started=tuple(sorted(self._plans.started(key))) if self._plans.used else None,
-            problem="; ".join(str(one) for one in self._sites.problems if place_of(one) == str(key)),
+            problem=broken_endpoints(self._sites).get(key, ""),
             holder=holder,
             bounds=in_force.bounds,
             vo_bounds=in_force.vo_bounds,
@@ -301,14 +300,10 @@ class Inquiry:
         return apply_levers(Snapshot((endpoint,), vos=vos, levers=self._levers), self._now).endpoints[0]
 
     def _everything(self) -> Explanation:
-        keys = [EndpointKey(config.site, config.ce) for config in self._sites.endpoints]
+        keys = [key_of(config) for config in self._sites.endpoints]
         unusable = {key: why for key in keys if (why := self._plans.unusable(key))}
         unusable |= self._ask(self._dirac.unusable_endpoints, keys) or {}
-        unusable |= {
-            EndpointKey(*place_of(problem).split("/")[:2]): str(problem)
-            for problem in self._sites.problems
-            if "/" in place_of(problem)
-        }
+        unusable |= broken_endpoints(self._sites)
         unmet = self._plans.unmet()
         answers = self._plans.answers()
         lines = [
@@ -325,8 +320,4 @@ class Inquiry:
 
 
 def _vm_types(endpoints: Iterable[EndpointConfig]) -> list[tuple[VMTypeKey, VMTypeConfig]]:
-    return [
-        (VMTypeKey(config.site, config.ce, vm_type.queue), vm_type)
-        for config in endpoints
-        for vm_type in config.vm_types
-    ]
+    return [(type_key(vm_type), vm_type) for config in endpoints for vm_type in config.vm_types]

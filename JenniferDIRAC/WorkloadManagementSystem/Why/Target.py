@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import broken_endpoints, key_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import place_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 
 EVERYWHERE = "all"
@@ -36,9 +36,8 @@ def find_target(sites: CloudSites, name: str) -> Target:
 
     :raises NoSuchTarget: there is none
     """
-    queues = {EndpointKey(one.site, one.ce): [vm_type.queue for vm_type in one.vm_types] for one in sites.endpoints}
-    broken = [place_of(problem).split("/") for problem in sites.problems]
-    keys = sorted({*queues, *(EndpointKey(*place[:2]) for place in broken if len(place) > 1)})
+    queues = {key_of(one): [vm_type.queue for vm_type in one.vm_types] for one in sites.endpoints}
+    keys = sorted({*queues, *broken_endpoints(sites)})
     if name == EVERYWHERE:
         return Target(endpoints=tuple(keys))
     parts = name.strip("/").split("/")

@@ -3,7 +3,7 @@
 import pytest
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 
 QUEUE = {"Image": "name:el9", "Flavor": "cores>=1", "maxCPUTime": 1440}

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig, read_director_config
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy

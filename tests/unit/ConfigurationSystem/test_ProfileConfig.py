@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from JenniferDIRAC.ConfigurationSystem.PlannerLimits import bounds_of
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import bounds_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from director_world import World
 
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.Resources.Cloud.Choice import choose
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Limits, Unreachable
 from JenniferDIRAC.WorkloadManagementSystem.Director.CloudsSeen import CloudsSeen
@@ -11,7 +12,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointAsSeen import endpoint_as_seen, matcher_questions
 from JenniferDIRAC.WorkloadManagementSystem.Director.ListingMemory import ListingMemory
 from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Observation, Offering
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import key_of
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import CloudUse, VMTypeKey
 
 OURS = "a" * 32

@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig, VOLimits
+from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, key_of
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMState
 
 BROKEN = ConfigProblem("/Resources/Sites/CLOUD/CLOUD.A.fr/CEs/cloud.a.fr-ce/MaxVMs", "a whole number", "many")
