@@ -114,7 +114,7 @@ make_environment() { # VENV
   step "installing uv" "Can this machine reach a Python package index?" "$venv/bin/pip" install -q uv
   step "installing DIRAC and the project" "Can this machine reach a Python package index? Is the disk full (1 GB)?" \
     "$venv/bin/uv" pip install --python "$venv/bin/python" --compile-bytecode \
-    --override "$clone/lab/override.txt" -e "$clone[server,test]"
+    --override "$clone/lab/override.txt" -e "$clone[server,gateway,test]"
   touch "$venv/.complete"
 }
 
