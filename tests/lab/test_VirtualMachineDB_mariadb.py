@@ -26,10 +26,11 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Step, 
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, VMState, VMTypeKey
 
-pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
+pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour", "SessionsBehaviour")
 for room in ("DB", "Director"):
     sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem" / room))
 from director_world import World  # noqa: E402
+from SessionsBehaviour import SessionsBehaviour  # noqa: E402
 from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, intent, planned  # noqa: E402
 
@@ -125,7 +126,7 @@ def empty_database(mariadb, configure):
     configure(DBName="VirtualMachineDB")
 
 
-class TestStoreOnMariaDB(StoreBehaviour, SharingBehaviour):
+class TestStoreOnMariaDB(StoreBehaviour, SharingBehaviour, SessionsBehaviour):
     @pytest.fixture
     def new_store(self, empty_database):
         stores = []

@@ -235,3 +235,28 @@ class EndpointConfiguration(Base):
     site: Mapped[str] = mapped_column(_Key, primary_key=True)
     ce: Mapped[str] = mapped_column(_Key, primary_key=True)
     document: Mapped[bytes] = mapped_column(_Bytes)
+
+
+class GatewaySession(Base):
+    __tablename__ = "GatewaySessions"
+    __table_args__ = (Index("ix_session_expires_at", "expires_at"), _TABLE)
+    vm_id: Mapped[str] = mapped_column(String(32), primary_key=True)  # no foreign key: it is there before the intent
+    ticket: Mapped[str] = mapped_column(String(64))
+    sealed: Mapped[bytes | None] = mapped_column(_Bytes)
+    expires_at: Mapped[datetime]
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    redeemed_at: Mapped[datetime | None]
+    redeemed_from: Mapped[str] = mapped_column(_Key, default="")
+    refusals: Mapped[int] = mapped_column(default=0)
+    refused_at: Mapped[datetime | None]
+    refused_from: Mapped[str] = mapped_column(_Key, default="")
+    refused_why: Mapped[str] = mapped_column(_Reason, default="")
+    heartbeat: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class Gateway(Base):
+    __tablename__ = "Gateways"
+    __table_args__ = _TABLE
+    name: Mapped[str] = mapped_column(_Key, primary_key=True)
+    since: Mapped[datetime]
+    at: Mapped[datetime]

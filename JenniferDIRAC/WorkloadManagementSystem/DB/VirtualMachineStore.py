@@ -42,6 +42,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.Leases import Claim, LeaseLost, L
 from JenniferDIRAC.WorkloadManagementSystem.DB.Levers import Levers, UnknownLever
 from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import Plans
 from JenniferDIRAC.WorkloadManagementSystem.DB.Reports import Reports
+from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, History, Installation
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
@@ -91,6 +92,7 @@ class VirtualMachineStore:
         self.leases = Leases(self._database)
         self.levers = Levers(self._database)
         self.plans = Plans(self._database)
+        self.sessions = Sessions(self._database)
 
     def installation(self) -> str:
         """This installation's UUID, 32 hexadecimal digits: made by whoever asks first, and the same ever after."""

@@ -12,12 +12,13 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMa
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
-pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour")
+pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour", "SessionsBehaviour")
+from SessionsBehaviour import SessionsBehaviour  # noqa: E402
 from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, planned  # noqa: E402
 
 
-class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour):
+class TestStoreOnSQLite(StoreBehaviour, SharingBehaviour, SessionsBehaviour):
     @pytest.fixture
     def new_store(self, tmp_path):
         return lambda: VirtualMachineStore(create_engine(f"sqlite:///{tmp_path}/vm.db"))
