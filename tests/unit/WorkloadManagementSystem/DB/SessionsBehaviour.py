@@ -1,6 +1,7 @@
 """What the store knows of the VMs' sessions with the gateway, whatever the database: for unit and lab tests."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text, update
@@ -68,8 +69,8 @@ class SessionsBehaviour:
 
     def test_of_two_who_bring_a_ticket_at_once_one_gets_the_envelope(self, store, new_store):
         vm = with_ticket(store)
-        thief, owner = (lambda one=new_store(), who=who: redeemed(one, vm, who) for who in (MINE, THEIRS))
-        assert sorted(at_once(thief, owner)) == [b"", SEALED]
+        callers = [partial(redeemed, new_store(), vm, session) for session in (MINE, THEIRS)]
+        assert sorted(at_once(*callers)) == [b"", SEALED]
 
     def test_a_ticket_of_another_vm_is_refused(self, store):
         vm = with_ticket(store)
