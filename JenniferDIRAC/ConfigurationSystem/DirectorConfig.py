@@ -16,6 +16,8 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     ConfigProblem,
     Count,
     Names,
+    OptionalPath,
+    Origin,
     Percent,
     Positive,
     StrictModel,
@@ -143,8 +145,25 @@ class DirectorConfig(StrictModel):
     heartbeat_timeout: Seconds = Field(
         _POLICY.heartbeat_timeout,
         alias="HeartbeatTimeout",
-        description="silence of a VM that sends heartbeats until it is lost; none sends any yet. A network that is "
-        "restarted is away for a few minutes",
+        description="silence of a VM of the gateway until it is lost, while the gateway is there; it sends three "
+        "heartbeats in that time. A network that is restarted is away for a few minutes",
+    )
+    lease: Seconds = Field(
+        _POLICY.lease,
+        alias="Lease",
+        description="a VM that reached no gateway for so long and has no job switches itself off; with a job it does "
+        "when that is done. An hour, because a gateway's host is mended or moved within it",
+    )
+    gateway: Origin = Field(
+        "",
+        alias="Gateway",
+        description="how VMs reach the gateway, as https://HOST:PORT. Default: there is none, and a VM's proxy "
+        "stands in its user-data",
+    )
+    gateway_ca: OptionalPath = Field(
+        None,
+        alias="GatewayCA",
+        description="PEM file of the director's host with the CAs of the gateway's certificate. Default: the image's",
     )
     drain_timeout: Seconds = Field(
         _POLICY.drain_timeout,

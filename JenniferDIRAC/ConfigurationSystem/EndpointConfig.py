@@ -16,7 +16,9 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     OptionalCount,
     OptionalPath,
     OptionalPositive,
+    Origin,
     Positive,
+    Squids,
     StrictModel,
     Text,
     one_of,
@@ -157,7 +159,19 @@ class CEOptions(AllotmentOptions):
     cloud: Text = Field(
         "", alias="Cloud", description="entry of clouds.yaml on the director's host. Default: the CE's name"
     )
-    cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="the site's squid. Default: the VO's")
+    cvmfs_proxies: Squids = Field(
+        (),
+        alias="CVMFSProxy",
+        description="the site's squids as http://HOST:PORT, in order; a VM uses those that answer. Default: the VO's",
+    )
+    cvmfs_shoal: Text = Field(
+        "",
+        alias="CVMFSShoal",
+        description="address of a Shoal server's /nearest, whose squids come after these. Default: the VO's",
+    )
+    gateway: Origin = Field(
+        "", alias="Gateway", description="how the VMs of this endpoint reach the gateway. Default: the director's"
+    )
     image_directory: OptionalPath = Field(
         None, alias="ImageDirectory", description="directory of this host with the disk images to boot from"
     )

@@ -17,8 +17,10 @@ from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
 from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     ConfigError,
     ConfigProblem,
+    Count,
     Names,
     OptionalPath,
+    Squids,
     Text,
     did_you_mean,
 )
@@ -73,11 +75,18 @@ class ProfileConfig(LimitOptions):
     extra_hosts: Annotated[tuple[str, ...], BeforeValidator(_parse_hosts)] = Field(
         (), alias="ExtraHosts", description="lines for the VM's /etc/hosts, for servers that DNS does not know there"
     )
-    cvmfs_proxy: Text = Field("", alias="CVMFSProxy", description="squid of endpoints that name none")
+    cvmfs_proxies: Squids = Field((), alias="CVMFSProxy", description="squids of endpoints that name none")
+    cvmfs_shoal: Text = Field(
+        "", alias="CVMFSShoal", description="address of a Shoal server's /nearest, for endpoints that name none"
+    )
     cvmfs_repositories: Names = Field(
         (),
         alias="CVMFSRepositories",
-        description="CVMFS repositories for the VM's /etc/cvmfs/default.local. Default: the image's own configuration",
+        description="CVMFS repositories, which must answer before the pilot starts. Default: the image's own "
+        "configuration",
+    )
+    min_disk: Count = Field(
+        512, alias="MinDisk", description="free disk in MiB that a VM must have before its pilot starts"
     )
     proxy_lifetime: Seconds = Field(
         timedelta(hours=24),

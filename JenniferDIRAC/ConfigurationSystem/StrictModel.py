@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 _SHOWN_AT_MOST = 80
+_ORIGIN = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?/?")
+_SQUID = re.compile(r"http://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}/?")
 
 
 @dataclass(frozen=True)
@@ -144,12 +147,26 @@ def _parse_flag(value: Any) -> bool:
 
 
 def _parse_absolute_path(value: Any) -> str | None:
-    if value is None:
+    text = "" if value is None else str(value).strip()
+    if not text:
         return None
-    text = str(value).strip()
     if not Path(text).is_absolute():
         raise ValueError("an absolute path")
     return text  # reading JSON, pydantic makes a path of nothing else
+
+
+def _parse_origin(value: Any) -> str:
+    text = _parse_text(value)
+    if text and not _ORIGIN.fullmatch(text):
+        raise ValueError("https://HOST:PORT")
+    return text.rstrip("/")
+
+
+def _parse_squids(value: Any) -> tuple[str, ...]:
+    squids = tuple(one for name in _parse_names(value) for one in re.split(r"[|;]", name) if one)
+    if not all(_SQUID.fullmatch(one) or one == "DIRECT" for one in squids):
+        raise ValueError("squids as http://HOST:PORT, separated by commas")
+    return tuple(one for one in squids if one != "DIRECT")  # which always comes last
 
 
 Count = Annotated[int, whole_number(0)]
@@ -160,5 +177,7 @@ OptionalCount = Annotated[int | None, whole_number(0)]
 OptionalPositive = Annotated[int | None, whole_number(1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names)]
 Text = Annotated[str, BeforeValidator(_parse_text)]
+Origin = Annotated[str, BeforeValidator(_parse_origin)]
+Squids = Annotated[tuple[str, ...], BeforeValidator(_parse_squids)]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_parse_absolute_path)]

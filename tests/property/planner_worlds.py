@@ -144,6 +144,7 @@ def endpoints(draw, where, vms, cores, crossing):
         cloud=draw(st.none() | quota),
         suspect_since=draw(st.sampled_from((None,) * 9 + (NOW, NOW - timedelta(hours=1)))),
         watching_since=draw(st.none() | past),
+        gateway_since=draw(st.none() | past),
         priority=draw(st.sampled_from((0, 0, 0, 5))),
         domain=draw(st.sampled_from(("", DOMAIN))),
         max_starting_cores=draw(rare_caps.map(_doubled).map(_doubled)),

@@ -63,7 +63,8 @@ def crowds(draw):
 def world(vms, **of_endpoint):
     """An endpoint where each of these VMs has a server that runs."""
     servers = tuple(ServerView(vm.server_id, vm.id, ServerState.ACTIVE) for vm in vms)
-    return Snapshot(endpoints=(Endpoint(HERE, servers=servers, **of_endpoint),), vms=vms)
+    long_ago = NOW - timedelta(days=400)
+    return Snapshot(endpoints=(Endpoint(HERE, servers=servers, **of_endpoint),), vms=vms, gateway_since=long_ago)
 
 
 @given(crowds(), policies, st.integers(0, 100))

@@ -71,6 +71,12 @@ def pilot_file_urls(vo: str) -> tuple[str, ...]:
     return tuple(url.rstrip("/") for url in urls) + tuple(f"{url.rstrip('/')}/pilot" for url in urls)
 
 
+def pilot_logger(vo: str) -> str:
+    """The address of DIRAC's remote pilot logging for this VO, "" where it is switched off."""
+    operations = Operations(vo=vo)
+    return operations.getValue("Pilot/RemoteLoggerURL", "") if operations.getValue("Pilot/RemoteLogging", False) else ""
+
+
 def _vo_options(operations: Operations) -> list[str]:
     # Pilot/Installation has no part in this: Pilot 3 has dropped -V and stops at options that it does not know.
     options = []

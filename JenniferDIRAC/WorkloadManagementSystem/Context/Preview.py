@@ -5,19 +5,28 @@ from __future__ import annotations
 import base64
 import gzip
 import socket
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
-from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
+from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
+    ContextError,
+    GatewayAccess,
+    PilotProxy,
+    VMContext,
+    context_errors,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 NOBODY = "0" * 32  # the UUID of no VM and no installation
@@ -39,17 +48,24 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
         raise ContextError(f"{endpoint_config}/{vm_type}: expected a VO that it serves ({served}), found {vo}")
     profile = read_profile(vo)
     reference = f"<pilot reference of VM {NOBODY}>"
-    context = context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, Secret("<secret>\n"))
+    masked = Secret("<secret>\n")
+    gateway, remarks = None, []
+    try:
+        gateway = gateway_access(endpoint_config, read_director_config(), masked)
+    except ConfigError as error:
+        remarks.append(f"# As without a gateway, for the director's own section is wrong: {error}")
+    context = context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, masked, gateway=gateway)
     user_data = render_user_data(context)
     host_files = [path for path in (context.template, str(profile.trust_anchors or "")) if path.startswith("/")]
     heading = [
         f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}",
-        f"# {len(user_data)} bytes as sent, to which the credential adds its own",
+        f"# {len(user_data)} bytes as sent" + ("" if gateway else ", to which the credential adds its own"),
+        *remarks,
         "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
         *(f"# Read on {socket.gethostname()}, which need not be the director's host: {path}" for path in host_files),
     ]
     with context_errors(f"files of template {context.template}"):
-        return "\n".join([HEADER, *heading, _readable(user_data)])
+        return "\n".join([HEADER, *heading, _readable(user_data), *_from_the_gateway(context)])
 
 
 def context_of_nobody(
@@ -60,6 +76,7 @@ def context_of_nobody(
     pilot_reference: str,
     proxy: Secret,
     processors: int = 1,
+    gateway: GatewayAccess | None = None,
 ) -> VMContext:
     """What a VM would be told whose ids are zeros, for the same arguments as ``build_context``.
 
@@ -75,9 +92,19 @@ def context_of_nobody(
         pilot_reference=pilot_reference,
         pilot_stamp=NOBODY,
         proxy=proxy,
-        max_lifetime=Policy().max_lifetime,
+        policy=Policy(),
+        gateway=gateway,
         processors=processors,
     )
+
+
+def _from_the_gateway(context: VMContext) -> list[str]:
+    """What the VM gets for its ticket, as a document of its own."""
+    if context.gateway is None:
+        return []
+    given = envelope(replace(context, credential=PilotProxy(Secret("<secret>"))))
+    text = yaml.dump(given, Dumper=_Dumper, sort_keys=False, width=10**6)
+    return [f"---\n# What {context.gateway.url} has for the bearer of the ticket", text]
 
 
 def _find_endpoint(name: str) -> EndpointConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import math
 import re
 import shlex
 from collections.abc import Sized
@@ -22,6 +21,7 @@ from jinja2.sandbox import SandboxedEnvironment, SecurityError
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import settings_in_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -81,33 +81,20 @@ def find_template(name: str) -> Path:
 
 
 def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
-    """The files that every VM gets: the in-VM program, its settings, and the credential's.
+    """The files that every VM gets: the in-VM program, its settings, and its ticket for the rest or, where there is no
+    gateway, its credential.
 
     :raises ContextError: a value of the context cannot be written as JSON
     """
     with context_errors(f"settings of {context.name}"):
-        settings = json.dumps(_settings(context), indent=1, sort_keys=True)
+        settings = json.dumps(settings_in_user_data(context), indent=1, sort_keys=True)
+    gateway = context.gateway
+    secrets = context.credential.files if gateway is None else {gateway.TICKET_PATH: gateway.ticket}
     return (
         GuestFile(PROGRAM_PATH, PROGRAM.read_text(), "0755"),
         GuestFile(SETTINGS_PATH, settings, "0600"),
-        *(GuestFile(path, secret, "0600") for path, secret in context.credential.files.items()),
+        *(GuestFile(path, secret, "0600") for path, secret in secrets.items()),
     )
-
-
-def _settings(context: VMContext) -> dict[str, Any]:
-    """What ``jennifer-vm`` reads at its start; holds no secret."""
-    return {
-        "vm_id": context.vm_id,
-        "pilot_argv": list(context.pilot_argv),
-        "pilot_env": dict(context.pilot_env),
-        "pilot_file_urls": list(context.pilot_file_urls),
-        "pilot_user": context.pilot_user,
-        "credential": dict(context.credential.settings),
-        "cert_dir": context.cert_dir,
-        "trust_anchors": dict(context.trust_anchors),
-        "extra_hosts": list(context.extra_hosts),
-        "max_lifetime": math.ceil(context.max_lifetime.total_seconds()),  # 0 would be no alarm at all
-    }
 
 
 class _Environment(SandboxedEnvironment):

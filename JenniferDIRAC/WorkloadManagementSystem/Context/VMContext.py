@@ -32,20 +32,23 @@ def context_errors(what: str) -> Iterator[None]:
 
 
 class Credential(Protocol):
-    """How a VM comes by its pilot credential."""
+    """A VM's pilot credential, of a kind that ``jennifer-vm`` knows by name."""
 
     @property
     def files(self) -> Mapping[str, Secret]:
-        """Files for root alone in the VM, by path."""
+        """Files for root alone in the VM, by path, where there is no gateway."""
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What ``jennifer-vm`` is told about it, in a file that holds no secret."""
+        """What ``jennifer-vm`` is told about these, in a file that holds no secret."""
+
+    def reveal(self) -> dict[str, str]:
+        """Kind and secret, for the envelope and nothing else."""
 
 
 @dataclass(frozen=True)
-class ProxyInUserData:
-    """The pilot proxy (PEM: certificate, key, chain) itself, in a file for root alone."""
+class PilotProxy:
+    """The pilot proxy (PEM: certificate, key, chain) itself."""
 
     proxy: Secret
 
@@ -59,6 +62,34 @@ class ProxyInUserData:
     def settings(self) -> Mapping[str, str]:
         return {"kind": "proxy-file", "path": self.PATH}
 
+    def reveal(self) -> dict[str, str]:
+        return {"kind": "proxy", "pem": self.proxy.reveal()}
+
+
+@dataclass(frozen=True)
+class GatewayAccess:
+    """How a VM comes by all that is not in its user-data.
+
+    ``ca``: PEM texts of the CAs that the gateway's certificate may come from, besides the image's own. ``patience``:
+    for so long the VM tries to reach it, and the ticket is good.
+    """
+
+    url: str
+    ticket: Secret
+    patience: timedelta
+    ca: str = ""
+
+    TICKET_PATH = "/etc/jennifer/ticket"
+
+
+@dataclass(frozen=True)
+class CVMFS:
+    """``proxies`` are tried in order, then those of ``shoal``; nothing is changed where no repository is named."""
+
+    repositories: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    shoal: str = ""
+
 
 @dataclass(frozen=True)
 class VMContext:
@@ -66,6 +97,8 @@ class VMContext:
 
     ``pilot_file_urls`` are the places to try for ``pilot.tar`` and its checksums, in this order. ``trust_anchors``
     are PEM texts by the file name they get in ``cert_dir``. ``extra_hosts`` are lines of ``/etc/hosts``.
+    ``pilot_logger`` is the address of DIRAC's own remote pilot logging, "" where it is switched off. ``gateway`` is
+    None where there is none: then the credential stands in user-data.
     """
 
     vm_id: str
@@ -85,6 +118,10 @@ class VMContext:
     cert_dir: str = DEFAULT_CERT_DIR
     trust_anchors: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra_hosts: tuple[str, ...] = ()
-    cvmfs_proxy: str = ""
-    cvmfs_repositories: tuple[str, ...] = ()
+    cvmfs: CVMFS = CVMFS()
+    min_disk_mib: int = 512
+    lease: timedelta = timedelta(hours=1)
+    heartbeat: timedelta = timedelta(minutes=5)
+    pilot_logger: str = ""
+    gateway: GatewayAccess | None = None
     template: str = "cloud-init"

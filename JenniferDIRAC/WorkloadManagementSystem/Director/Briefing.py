@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Lever
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
@@ -19,6 +20,7 @@ class Briefing:
     pause. ``configs`` are the endpoints to look after. ``others`` says who has those that are another director's: they
     are not looked at. ``closed`` says why nothing is started at an endpoint, besides what DIRAC says of it.
 
+    ``gateway_since`` is since when VMs could reach a gateway without a break; None: there is none, or it is away.
     ``vos`` can be served, ``refused_vos`` say why others cannot. ``vo_bounds`` are limits of VOs everywhere,
     ``domains`` those of quota domains.
     """
@@ -26,6 +28,7 @@ class Briefing:
     installation: str
     now: datetime
     watching_since: datetime
+    director: DirectorConfig
     policy: Policy
     configs: Mapping[EndpointKey, EndpointConfig]
     vos: frozenset[str]
@@ -35,3 +38,4 @@ class Briefing:
     levers: tuple[Lever, ...] = ()
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     domains: Mapping[str, Bounds] = field(default_factory=dict)
+    gateway_since: datetime | None = None

@@ -37,7 +37,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Reporting import cycle_repo
 from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.TellOnce import TellOnce
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
-from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper
+from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
 from JenniferDIRAC.WorkloadManagementSystem.Director.Workers import Workers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey
@@ -97,7 +97,7 @@ class Director:
             store,
             self._records,
             self._workers,
-            user_data or UserDataMaker(dirac),
+            user_data or UserDataMaker(dirac, store.sessions),
             log.warn,
             now,
             self._leases.has,
@@ -146,6 +146,7 @@ class Director:
             installation=installation,
             now=now,
             watching_since=self._watching_since,
+            director=config,
             policy=config.policy,
             configs=wards.configs,
             vos=frozenset(config.vos) - refused_vos.keys(),
@@ -155,6 +156,7 @@ class Director:
             levers=self._store.levers.standing(now),
             vo_bounds=vo_bounds,
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
+            gateway_since=self._gateway_since(config, wards),
         )
         clouds = self._observer.look(briefing)
         claim = self._claim_anew(claim)
@@ -168,6 +170,10 @@ class Director:
         self._pilots.follow(holding.others)
         self._report(sight, plan, carried, config, wards.out_of_use, holding)
         return plan
+
+    def _gateway_since(self, config: DirectorConfig, wards: Wards) -> datetime | None:
+        wanted = config.gateway or any(one.gateway for one in wards.configs.values())
+        return self._store.sessions.gateway_since() if wanted else None
 
     def _claim_anew(self, claim: Claim) -> Claim:
         """A claim that holds now, after the clouds answered, with the VMs that another director started meanwhile: a

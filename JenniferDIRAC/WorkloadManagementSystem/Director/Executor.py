@@ -181,7 +181,7 @@ class Executor:
         )
         identity = Identity(briefing.installation, vm, create.vo, create.cores)
         user_data = self._user_data.make(
-            config, vm_type, intent, identity, briefing.policy, offering.max_user_data_bytes
+            config, vm_type, intent, identity, briefing.director, offering.max_user_data_bytes
         )
         description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
         return Start(intent, choice.request(identity, user_data, description))

@@ -126,6 +126,7 @@ class Observer:
             levers=briefing.levers,
             vo_bounds=briefing.vo_bounds,
             domains=briefing.domains,
+            gateway_since=briefing.gateway_since,
         )
         self._store.note_all(news)
         return Sight(snapshot, clouds.offerings, clouds.consoles, self._demand_problem(demand))
@@ -228,11 +229,22 @@ class Observer:
             reasons = dict.fromkeys(keys, str(error))
         failures = {key: look for key, look in clouds.looks.items() if isinstance(look, Exception)}
         return {
+            **_without_gateway(briefing),
             **reasons,
             **briefing.closed,
             **{key: f"its servers could not be listed: {failure}" for key, failure in failures.items()},
             **{key: f"another director has it: {holder}" for key, holder in briefing.others.items()},
         }
+
+
+def _without_gateway(briefing: Briefing) -> dict[EndpointKey, str]:
+    """The endpoints whose VMs would wait in vain for their credential."""
+    if briefing.gateway_since is not None:
+        return {}
+    urls = {key: config.gateway or briefing.director.gateway for key, config in briefing.configs.items()}
+    return {
+        key: f"no gateway is there ({url}), and VMs get their credential from it" for key, url in urls.items() if url
+    }
 
 
 def _by_endpoint(records: Iterable[VMRecord]) -> dict[EndpointKey, list[VMRecord]]:

@@ -84,7 +84,7 @@ def trial_request(
         pilot_reference=f"cloud://{config.ce}/{identity.vm}",
         pilot_stamp=uuid.uuid4().hex,
         proxy=Secret(NO_PROXY),
-        max_lifetime=Policy().max_lifetime,
+        policy=Policy(),
         processors=choice.flavor.cores,
     )
     user_data = render_user_data(context, max_user_data_bytes)

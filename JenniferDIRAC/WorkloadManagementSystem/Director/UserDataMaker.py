@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, proxy_lifetime
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
+    build_context,
+    gateway_access,
+    proxy_lifetime,
+)
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
+from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest, new_ticket, seal
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
+from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices, DiracUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 
 class UserDataUnavailable(Exception):
@@ -21,8 +28,10 @@ class UserDataUnavailable(Exception):
 class UserDataMaker:
     """Reads the VO's profile, takes a proxy from the ProxyManager, and renders the template."""
 
-    def __init__(self, dirac: DiracServices):
+    def __init__(self, dirac: DiracServices, sessions: Sessions):
+        """:param sessions: where tickets are kept for the gateway"""
         self._dirac = dirac
+        self._sessions = sessions
 
     def make(
         self,
@@ -30,12 +39,16 @@ class UserDataMaker:
         vm_type: VMTypeConfig,
         intent: Intent,
         identity: Identity,
-        policy: Policy,
+        director: DirectorConfig,
         max_bytes: int,
     ) -> bytes:
         """At most ``max_bytes``, the cloud's limit.
 
+        With a gateway they hold a ticket, which is valid until the VM should have booted; what the VM gets for it is
+        kept sealed.
+
         :raises UserDataUnavailable: the profile, the credential or the template is not usable
+        :raises StoreUnavailable: the ticket could not be kept
         """
         try:
             profile = read_profile(intent.vo)
@@ -49,9 +62,17 @@ class UserDataMaker:
                 pilot_reference=intent.pilot_reference,
                 pilot_stamp=intent.pilot_stamp,
                 proxy=self._dirac.pilot_proxy(intent.vo, proxy_lifetime(profile, vm_type)),
-                max_lifetime=policy.max_lifetime,
+                policy=director.policy,
+                gateway=gateway_access(config, director, new_ticket()),
                 processors=intent.cores,
             )
-            return render_user_data(context, max_bytes)
+            user_data = render_user_data(context, max_bytes)
+            self._keep_ticket(context)
+            return user_data
         except (ConfigError, ContextError, DiracUnavailable) as error:
             raise UserDataUnavailable(str(error)) from error
+
+    def _keep_ticket(self, context: VMContext) -> None:
+        if (access := context.gateway) is not None:
+            sealed = seal(access.ticket, envelope(context))
+            self._sessions.keep(context.vm_id, digest(access.ticket.reveal()), sealed, access.patience)

@@ -142,6 +142,11 @@ def _stays_up(vm: VirtualMachine, finished_at: datetime, watch: Watch) -> End | 
     timeout = watch.policy.poweroff_timeout
     if not watch.longer(finished_at, timeout):
         return None
+    if vm.heartbeat_at is not None and not watch.silent(finished_at, timeout):
+        # It waits for the gateway to come back and take its logs, which it does for so long.
+        timeout += watch.policy.lease
+        if not watch.longer(finished_at, timeout):
+            return None
     end = assess(vm, watch)
     late = f"It did not switch itself off within {lasting(timeout)} of its pilot's end."
     return replace(end, reason=f"{late} {end.reason}")
@@ -196,9 +201,10 @@ def _heard_nothing(vm: VirtualMachine, timeout: timedelta, watch: Watch) -> bool
 
 
 def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) -> End | None:
-    """It sent heartbeats, and then none. After its end they stop: that is ``_stays_up``'s."""
+    """It sent heartbeats, and then none, with a gateway there to take them. After its end they stop: that is
+    ``_stays_up``'s."""
     timeout = watch.policy.heartbeat_timeout
-    if is_done(vm) or not watch.longer(heartbeat_at, timeout):
+    if is_done(vm) or not watch.silent(heartbeat_at, timeout):
         return None
     last = f"{heartbeat_at:%Y-%m-%d %H:%M} UTC"
     return End(Outcome.HEARTBEAT_LOST, 700, f"No heartbeat came for {lasting(timeout)}; the last one was at {last}.")

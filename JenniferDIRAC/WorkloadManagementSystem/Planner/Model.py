@@ -384,6 +384,7 @@ class Snapshot:
     ``watching_since`` is when the present unbroken run of cycles began (the director's start, or its first cycle after
     a pause): time-outs count only the time in which somebody looked. None: no such correction.
     ``vo_bounds`` limit a VO everywhere, ``domains`` a quota domain. ``levers`` may hold some that are over.
+    ``gateway_since`` is since when VMs could reach a gateway without a break; None: they cannot now.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
@@ -396,3 +397,4 @@ class Snapshot:
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     domains: Mapping[str, Bounds] = field(default_factory=dict)
     levers: tuple[Lever, ...] = ()
+    gateway_since: datetime | None = None

@@ -24,6 +24,7 @@ class Policy:
     suspect_timeout: timedelta = timedelta(minutes=30)  # a list that stays suspect for longer is believed
     idle_timeout: timedelta = timedelta(minutes=15)  # pilot at work and never a job
     heartbeat_timeout: timedelta = timedelta(minutes=15)  # of a VM that once sent one
+    lease: timedelta = timedelta(hours=1)  # a VM without a gateway for so long, and without a job, ends itself
     drain_timeout: timedelta = timedelta(hours=24)  # Draining to its end; drained so long before max_lifetime
     delete_timeout: timedelta = timedelta(minutes=30)  # then a delete is asked for less often, and told
     no_room_ttl: timedelta = timedelta(minutes=3)  # doubles with each time in a row

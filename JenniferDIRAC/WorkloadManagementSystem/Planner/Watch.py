@@ -22,15 +22,21 @@ LISTED_STATES = frozenset({VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, 
 
 @dataclass(frozen=True)
 class Watch:
-    """The time by which ages are judged, and since when somebody looked without a break."""
+    """The time by which ages are judged, since when somebody looked without a break, and since when the VMs could
+    speak without a break (None: they cannot now)."""
 
     policy: Policy
     now: datetime
     since: datetime | None = None
+    gateway_since: datetime | None = None
 
     def longer(self, start: datetime, timeout: timedelta) -> bool:
         """Whether more than ``timeout`` went by since ``start`` while somebody was looking."""
         return self.now - (start if self.since is None else max(start, self.since)) > timeout
+
+    def silent(self, start: datetime, timeout: timedelta) -> bool:
+        """Whether more than ``timeout`` went by since ``start`` while a VM could have spoken to the gateway."""
+        return self.gateway_since is not None and self.longer(max(start, self.gateway_since), timeout)
 
     # Ages of whole lives are not a matter of who was looking: they count from the creation.
 
@@ -76,6 +82,7 @@ def watches(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[EndpointK
             policy,
             now,
             max((since for since in (snapshot.watching_since, endpoint.watching_since) if since), default=None),
+            snapshot.gateway_since,
         )
         for endpoint in snapshot.endpoints
     }

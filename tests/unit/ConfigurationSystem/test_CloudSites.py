@@ -41,7 +41,7 @@ def test_an_endpoint_is_read_with_its_limits_and_vm_types(cs):
     cs(sites(ours=ce(MaxVMs=5, MaxCores=20, CVMFSProxy="http://squid.here.org:3128", VO=["belle", "t2k.org"])))
     (endpoint,) = read_cloud_sites().endpoints
     assert (endpoint.site, endpoint.ce, endpoint.max_vms, endpoint.max_cores) == ("CLOUD.Here.org", "ours", 5, 20)
-    assert endpoint.cvmfs_proxy == "http://squid.here.org:3128"
+    assert endpoint.cvmfs_proxies == ("http://squid.here.org:3128",)
     assert endpoint.vos == {"belle", "t2k.org"}
     assert [vm_type.queue for vm_type in endpoint.vm_types] == ["q"]
 

@@ -19,6 +19,7 @@ def world(cs):
         cs(
             {
                 "Resources": {"Sites": {"CLOUD": {"CLOUD.Here.org": {"VO": "belle", "CEs": ces}}}},
+                "Systems": {"WorkloadManagement": {"Agents": {"CloudDirector": {"VO": "belle"}}}},
                 "Operations": {
                     "Defaults": {"Pilot": {"pilotFileServer": "dirac.here.org:8443"}},
                     "belle": {"Pilot": dict(pilot), "Cloud": dict(cloud)},

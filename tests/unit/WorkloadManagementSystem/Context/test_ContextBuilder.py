@@ -19,6 +19,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
 )
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
 
 def certificate(name):
@@ -42,7 +43,7 @@ def context(**overrides):
             "pilot_reference": "jennifer://ours/1",
             "pilot_stamp": "0123abcd",
             "proxy": Secret("hunter2"),
-            "max_lifetime": timedelta(days=1),
+            "policy": Policy(),
         }
         | overrides,
     )
@@ -61,9 +62,9 @@ def test_a_context_does_not_show_its_proxy(world):
 
 def test_the_sites_squid_comes_before_the_vos(world):
     world(cloud={"CVMFSProxy": "http://vo:3128"})
-    assert context().cvmfs_proxy == "http://squid.here.org:3128"
+    assert context().cvmfs.proxies == ("http://squid.here.org:3128",)
     world(cloud={"CVMFSProxy": "http://vo:3128"}, CVMFSProxy="")
-    assert context().cvmfs_proxy == "http://vo:3128"
+    assert context().cvmfs.proxies == ("http://vo:3128",)
 
 
 def test_the_vm_types_template_comes_before_the_vos(world):
@@ -82,12 +83,12 @@ def test_the_vm_types_template_comes_before_the_vos(world):
     ],
 )
 def test_a_vm_ends_itself_before_the_director_does(world, of_the_director, of_the_vm):
-    assert context(max_lifetime=of_the_director).max_lifetime == of_the_vm
+    assert context(policy=Policy(max_lifetime=of_the_director)).max_lifetime == of_the_vm
 
 
 def test_a_value_that_is_none_is_told_with_its_place(world):
     with pytest.raises(ContextError, match="context of jennifer-0 at CLOUD.Here.org/ours/q: TypeError"):
-        context(max_lifetime=3600)
+        context(policy=Policy(max_lifetime=3600))
 
 
 @pytest.mark.parametrize(

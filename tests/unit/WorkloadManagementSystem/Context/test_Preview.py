@@ -33,6 +33,16 @@ def test_the_proxy_is_masked(world):
     assert files(render_preview("ours", "q", "belle"))["/etc/jennifer/proxy.pem"] == "<secret>\n"
 
 
+def test_with_a_gateway_what_it_gives_for_the_ticket_is_shown_too_without_the_credential(world):
+    world(Gateway="https://gateway.here.org:9164")
+    user_data, given = yaml.safe_load_all(render_preview("ours", "q", "belle"))
+    shown = {file["path"]: file["content"] for file in user_data["write_files"]}
+    assert shown["/etc/jennifer/ticket"] == "<secret>\n"
+    assert "/etc/jennifer/proxy.pem" not in shown
+    assert given["settings"]["pilot_argv"][-2:] == ["--pilotUUID", "0" * 32]
+    assert given["credential"] == {"kind": "proxy", "pem": "<secret>"}
+
+
 def test_a_template_of_the_users_own_is_shown_too(world, tmp_path):
     (tmp_path / "mine.j2").write_text(
         "#cloud-config\nwrite_files:\n- {path: /a, encoding: b64, content: {{ 'x' | b64 | yaml }}}\n"

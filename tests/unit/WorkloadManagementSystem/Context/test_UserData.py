@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM, _as_yaml, render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, ProxyInUserData, VMContext
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
+    CVMFS,
+    ContextError,
+    GatewayAccess,
+    PilotProxy,
+    VMContext,
+)
 
 PROXY = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"
 CONTEXT = VMContext(
@@ -29,7 +36,7 @@ CONTEXT = VMContext(
     pilot_argv=("-N", "ours", "-o", "/LocalSite/A=two words; $(reboot)"),
     pilot_env={"PILOT_UUID": "jennifer://ours/1"},
     pilot_file_urls=("https://dirac.here.org/pilot",),
-    credential=ProxyInUserData(Secret(PROXY)),
+    credential=PilotProxy(Secret(PROXY)),
     max_lifetime=timedelta(hours=1),
     trust_anchors={"0123abcd.0": "-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n"},
     extra_hosts=("10.0.2.2 dirac.here.org",),
@@ -203,7 +210,7 @@ LONG = "hunter2" * 10
 def test_no_error_quotes_the_secret(tmp_path, text):
     context = with_template(tmp_path, f"#cloud-config\n{text}\n")
     with pytest.raises(ContextError) as caught:
-        render_user_data(replace(context, credential=ProxyInUserData(Secret(LONG))))
+        render_user_data(replace(context, credential=PilotProxy(Secret(LONG))))
     assert "hunter2" not in str(caught.value)
     assert base64.b64encode(LONG.encode()).decode().rstrip("=") not in str(caught.value)
 
@@ -213,38 +220,44 @@ def test_a_value_that_the_settings_cannot_hold_is_told():
         render_user_data(replace(CONTEXT, extra_hosts=(b"10.0.2.2 dirac",)))
 
 
-# CVMFS
+# With a gateway
+
+TICKET = "t" * 43
+WITH_GATEWAY = replace(
+    CONTEXT,
+    gateway=GatewayAccess("https://dirac.here.org:9164", Secret(TICKET), timedelta(minutes=27), ca="PEM of a CA"),
+    cvmfs=CVMFS(("belle.cern.ch",), ("http://squid:3128",)),
+)
 
 
-def cvmfs_configuration(tmp_path, **values):
-    """What a shell makes of the VM's default.local: CVMFS sources the file."""
-    _, content = the_file(render_user_data(replace(CONTEXT, **values)), "/etc/cvmfs/default.local")
-    (tmp_path / "default.local").write_text(content)
-    command = f'. {tmp_path}/default.local; printf "%s\\n" "$CVMFS_REPOSITORIES" "$CVMFS_HTTP_PROXY"'
-    return subprocess.check_output(["sh", "-c", command], text=True).splitlines()
+def test_with_a_gateway_user_data_hold_the_ticket_and_no_credential():
+    written = files(render_user_data(WITH_GATEWAY))
+    assert written.keys() == {"/opt/jennifer/jennifer-vm", "/etc/jennifer/vm.json", "/etc/jennifer/ticket"}
+    file, content = written.pop("/etc/jennifer/ticket")
+    assert content == TICKET
+    assert (file["permissions"], file["owner"]) == ("0600", "root:root")
+    assert all("hunter2" not in content and TICKET not in content for _, content in written.values())
 
 
-def the_file(user_data, path):
-    (file,) = [file for file in yaml.safe_load(user_data)["write_files"] if file["path"] == path]
-    return file, file["content"]
+def test_the_vm_is_told_at_once_what_it_needs_to_come_to_the_gateway():
+    _, content = files(render_user_data(WITH_GATEWAY))["/etc/jennifer/vm.json"]
+    assert json.loads(content) == {
+        "vm_id": CONTEXT.vm_id,
+        "extra_hosts": ["10.0.2.2 dirac.here.org"],
+        "max_lifetime": 3600,
+        "boot_patience": 27 * 60,
+        "gateway": {"url": "https://dirac.here.org:9164", "ca": "PEM of a CA", "ticket": "/etc/jennifer/ticket"},
+    }
 
 
-def test_cvmfs_gets_its_repositories_and_the_squid_before_a_direct_connection(tmp_path):
-    values = {"cvmfs_repositories": ("belle.cern.ch", "grid.cern.ch"), "cvmfs_proxy": "http://squid:3128"}
-    assert cvmfs_configuration(tmp_path, **values) == ["belle.cern.ch,grid.cern.ch", "http://squid:3128;DIRECT"]
-
-
-def test_cvmfs_without_a_squid_goes_directly(tmp_path):
-    assert cvmfs_configuration(tmp_path, cvmfs_repositories=("belle.cern.ch",)) == ["belle.cern.ch", "DIRECT"]
-
-
-def test_nothing_in_a_squid_is_a_command(tmp_path):
-    values = {"cvmfs_repositories": ("a",), "cvmfs_proxy": "'; $(touch evil) `touch evil` \"\n|"}
-    assert "$(touch evil) `touch evil`" in "".join(cvmfs_configuration(tmp_path, **values))
-
-
-def test_the_images_own_cvmfs_configuration_stays_when_no_repository_is_named():
-    assert b"cvmfs" not in render_user_data(replace(CONTEXT, cvmfs_proxy="http://squid:3128"))
+def test_the_gateway_has_the_credential_and_all_the_rest():
+    given = envelope(WITH_GATEWAY)
+    assert given["credential"] == {"kind": "proxy", "pem": PROXY}
+    settings = given["settings"]
+    assert settings["pilot_argv"] == list(CONTEXT.pilot_argv)
+    assert settings["cvmfs"] == {"repositories": ["belle.cern.ch"], "proxies": ["http://squid:3128"], "shoal": ""}
+    alone = json.loads(files(render_user_data(replace(WITH_GATEWAY, gateway=None)))["/etc/jennifer/vm.json"][1])
+    assert settings == {name: alone[name] for name in alone if name not in ("vm_id", "credential")}
 
 
 def test_an_unknown_template_is_refused_with_the_known_ones():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
@@ -127,8 +128,12 @@ class World:
         self.store = store or VirtualMachineStore(
             create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         )
+        self.gateway_since: datetime | None = START  # by the world's clock, which the database has not
+        self.store.sessions = SimpleNamespace(gateway_since=lambda: self.gateway_since)
         self.dirac = MemoryDirac()
-        self.config = DirectorConfig.read("CloudDirector", {"VO": "belle, t2k.org, hyperk.org", "PollingTime": 10})
+        self.config = DirectorConfig.read(
+            "CloudDirector", {"VO": "belle, t2k.org, hyperk.org", "PollingTime": 10, "Gateway": "https://g:1"}
+        )
         self.profiles: dict[str, ProfileConfig] = {}
         self.log = Log()
         self.user_data = PlainUserData()

@@ -46,6 +46,52 @@ def test_a_vm_whose_heartbeats_stop_is_lost():
     assert world.the_vm().outcome is Outcome.HEARTBEAT_LOST
 
 
+def test_while_the_gateway_is_away_no_vm_is_lost_for_its_silence_and_afterwards_each_gets_its_time():
+    world = running()
+    world.store.note(world.the_vm().vm_id, heartbeat_at=world.now)
+    world.gateway_since = None
+    pass_time(world, world.policy.heartbeat_timeout * 3)
+    assert world.the_vm().state is VMState.RUNNING
+    world.gateway_since = world.now
+    pass_time(world, world.policy.heartbeat_timeout - timedelta(minutes=1))
+    assert world.the_vm().state is VMState.RUNNING
+    pass_time(world, timedelta(minutes=5))
+    assert world.the_vm().outcome is Outcome.HEARTBEAT_LOST
+
+
+def test_nothing_is_started_while_the_gateway_is_away_and_it_is_told_why():
+    world = World(jobs=1)
+    world.gateway_since = None
+    world.cycle()
+    assert world.store.select() == ()
+    assert "no gateway is there (https://g:1), and VMs get their credential from it" in world.report().line
+    world.gateway_since = world.now
+    world.cycle()
+    assert world.the_vm()
+
+
+def test_a_vm_that_waits_with_its_logs_for_the_gateway_is_left_to_wait_for_the_lease_and_no_longer():
+    world = running()
+    world.store.note(world.the_vm().vm_id, heartbeat_at=world.now)
+    world.gateway_since = None
+    world.pilot_becomes(PilotState.FINISHED)
+    pass_time(world, world.policy.poweroff_timeout + world.policy.lease - timedelta(minutes=2))
+    assert world.the_vm().state is VMState.RUNNING
+    pass_time(world, timedelta(minutes=8))
+    assert (world.the_vm().state, world.the_vm().outcome) == (VMState.ENDED, Outcome.WORKED)
+
+
+def test_a_vm_that_stays_up_though_the_gateway_is_there_again_is_ended_soon():
+    world = running()
+    world.store.note(world.the_vm().vm_id, heartbeat_at=world.now)
+    world.gateway_since = None
+    world.pilot_becomes(PilotState.FINISHED)
+    pass_time(world, world.policy.poweroff_timeout * 2)
+    world.gateway_since = world.now
+    pass_time(world, world.policy.poweroff_timeout + timedelta(minutes=6))
+    assert world.the_vm().state is VMState.ENDED
+
+
 def test_a_vm_is_drained_for_its_age_and_its_running_time_is_kept():
     world = running()
     before = world.the_vm().running_at

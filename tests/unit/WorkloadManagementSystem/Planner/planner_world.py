@@ -64,8 +64,8 @@ def server(machine: VirtualMachine, state: ServerState = ServerState.ACTIVE, **o
 
 
 def snapshot(*endpoints: Endpoint, queues=(), vms=(), **other) -> Snapshot:
-    vos = frozenset({"belle", "t2k.org", "hyperk.org"})
-    return Snapshot(endpoints or (endpoint(),), tuple(queues), tuple(vms), **{"vos": vos, **other})
+    known = {"vos": frozenset({"belle", "t2k.org", "hyperk.org"}), "gateway_since": ago(10**6)}
+    return Snapshot(endpoints or (endpoint(),), tuple(queues), tuple(vms), **{**known, **other})
 
 
 def seen(*machines: VirtualMachine, state: ServerState = ServerState.ACTIVE, queues=(), **other) -> Snapshot:
