@@ -17,6 +17,7 @@ from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, gateway_access
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, is_packed
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
@@ -138,7 +139,8 @@ def _readable(user_data: bytes) -> str:
         content = file["content"]
         if "b64" in encoding or "base64" in encoding:
             content = base64.b64decode(content)
-            content = (gzip.decompress(content) if "gz" in encoding else content).decode()
+            content = gzip.decompress(content) if "gz" in encoding else content
+            content = described_program(content) if is_packed(content) else content.decode()
         file["content"] = _Block(content)
     return yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=10**6)
 

@@ -20,13 +20,13 @@ from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import settings_in_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 SUFFIX = ".yaml.j2"
-PROGRAM = Path(__file__).with_name("jennifer_vm.py")
 PROGRAM_PATH = "/opt/jennifer/jennifer-vm"
 SETTINGS_PATH = "/etc/jennifer/vm.json"
 HEADER = "#cloud-config"
@@ -38,7 +38,7 @@ class GuestFile:
     """A file that the template has cloud-init write, owned by root; ``mode`` is octal digits."""
 
     path: str
-    content: str | Secret
+    content: str | bytes | Secret
     mode: str
 
 
@@ -91,7 +91,7 @@ def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
     gateway = context.gateway
     secrets = context.credential.files if gateway is None else {gateway.TICKET_PATH: gateway.ticket}
     return (
-        GuestFile(PROGRAM_PATH, PROGRAM.read_text(), "0755"),
+        GuestFile(PROGRAM_PATH, packed_program(), "0755"),
         GuestFile(SETTINGS_PATH, settings, "0600"),
         *(GuestFile(path, secret, "0600") for path, secret in secrets.items()),
     )
@@ -182,14 +182,15 @@ def _as_yaml(value: Any) -> str:
     return "".join(char if " " <= char <= "~" else f"\\U{ord(char):08X}" for char in text)
 
 
-def _plain(value: str | Secret) -> bytes:
-    return (value.reveal() if isinstance(value, Secret) else value).encode()
+def _plain(value: str | bytes | Secret) -> bytes:
+    plain = value.reveal() if isinstance(value, Secret) else value
+    return plain if isinstance(plain, bytes) else plain.encode()
 
 
-def _as_base64(value: str | Secret) -> str:
+def _as_base64(value: str | bytes | Secret) -> str:
     return base64.b64encode(_plain(value)).decode()
 
 
-def _as_gzip(value: str | Secret) -> str:
+def _as_gzip(value: str | bytes | Secret) -> str:
     """For ``encoding: gz+b64``; the same content gives the same text."""
     return base64.b64encode(gzip.compress(_plain(value), mtime=0)).decode()

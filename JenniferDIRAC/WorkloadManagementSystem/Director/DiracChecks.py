@@ -25,8 +25,8 @@ from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
-from JenniferDIRAC.WorkloadManagementSystem.Context import jennifer_vm
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import proxy_lifetime
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import PilotFiles
 from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_file_urls
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import NOBODY, context_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
@@ -218,13 +218,13 @@ def check_pilot_server(vo: str) -> Finding:
         if url.startswith("file:"):
             return Finding(where, Aspect.PILOT_SERVER, Verdict.NOT_TRIED, f"{url} is a file of the image")
         try:
-            sums = jennifer_vm.fetch(url, jennifer_vm.CHECKSUMS, context).decode("ascii")
+            sums = PilotFiles.fetch(url, PilotFiles.CHECKSUMS, context).decode("ascii")
         except (OSError, ValueError) as error:
             problems.append(f"{url}: {error}")
             continue
         listed = {line.split("  ", 1)[-1].strip() for line in sums.splitlines()}
-        if missing := set(jennifer_vm.PILOT_FILES) - listed:
-            problems.append(f"{url}: {jennifer_vm.CHECKSUMS} does not list {', '.join(sorted(missing))}")
+        if missing := set(PilotFiles.PILOT_FILES) - listed:
+            problems.append(f"{url}: {PilotFiles.CHECKSUMS} does not list {', '.join(sorted(missing))}")
             continue
         return Finding(where, Aspect.PILOT_SERVER, Verdict.OK, f"{url}, as seen from this host")
     advice = f"see /Operations/{vo}/Pilot/pilotFileServer, and TrustAnchors in /Operations/{vo}/Cloud"
@@ -233,7 +233,7 @@ def check_pilot_server(vo: str) -> Finding:
 
 def _trust(profile: ProfileConfig) -> ssl.SSLContext:
     """What a VM trusts, as far as this host knows it: its own CA directory stands for the image's."""
-    context = jennifer_vm.tls_context(Locations.getCAsLocation() or "")
+    context = PilotFiles.tls_context(Locations.getCAsLocation() or "")
     if profile.trust_anchors:
         context.load_verify_locations(cafile=Path(profile.trust_anchors))
     return context

@@ -31,7 +31,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 NO_PROXY = "This is a trial of dirac-admin-cloud check --boot: there is no proxy here, and no pilot can work.\n"
 POLL_SECONDS = 2.0
 SHOW_SECONDS = 120.0  # for a server that was perhaps made to show up
-FETCH_SECONDS = 180.0  # jennifer-vm gives up fetching the pilot's files sooner
+FETCH_SECONDS = 300.0  # by then jennifer-vm has tried squids and CVMFS, and fetched the pilot or given up
 DELETE_SECONDS = 180.0
 _MISSED_LOOKS = 3
 _TAIL = 4000  # bytes of a console to show

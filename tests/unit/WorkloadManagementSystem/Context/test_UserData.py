@@ -12,9 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM, _as_yaml, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import _as_yaml, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
     CVMFS,
     ContextError,
@@ -45,7 +46,7 @@ CONTEXT = VMContext(
 
 def files(user_data):
     return {
-        file["path"]: (file, gzip.decompress(base64.b64decode(file["content"])).decode())
+        file["path"]: (file, gzip.decompress(base64.b64decode(file["content"])))
         for file in yaml.safe_load(user_data)["write_files"]
     }
 
@@ -65,7 +66,7 @@ def the_error(tmp_path, text):
 def test_the_in_vm_program_is_written_and_started():
     user_data = render_user_data(CONTEXT)
     file, content = files(user_data)["/opt/jennifer/jennifer-vm"]
-    assert content == PROGRAM.read_text()
+    assert content == packed_program()
     assert (file["permissions"], file["owner"], file["encoding"]) == ("0755", "root:root", "gz+b64")
     assert yaml.safe_load(user_data)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
 
@@ -73,9 +74,9 @@ def test_the_in_vm_program_is_written_and_started():
 def test_the_proxy_is_for_root_alone_and_in_no_other_file():
     written = files(render_user_data(CONTEXT))
     file, content = written.pop("/etc/jennifer/proxy.pem")
-    assert content == PROXY
+    assert content.decode() == PROXY
     assert (file["permissions"], file["owner"]) == ("0600", "root:root")
-    assert all("hunter2" not in content for _, content in written.values())
+    assert all(b"hunter2" not in content for _, content in written.values())
 
 
 def test_the_settings_hold_what_the_program_needs():
@@ -234,9 +235,9 @@ def test_with_a_gateway_user_data_hold_the_ticket_and_no_credential():
     written = files(render_user_data(WITH_GATEWAY))
     assert written.keys() == {"/opt/jennifer/jennifer-vm", "/etc/jennifer/vm.json", "/etc/jennifer/ticket"}
     file, content = written.pop("/etc/jennifer/ticket")
-    assert content == TICKET
+    assert content.decode() == TICKET
     assert (file["permissions"], file["owner"]) == ("0600", "root:root")
-    assert all("hunter2" not in content and TICKET not in content for _, content in written.values())
+    assert all(b"hunter2" not in content and TICKET.encode() not in content for _, content in written.values())
 
 
 def test_the_vm_is_told_at_once_what_it_needs_to_come_to_the_gateway():

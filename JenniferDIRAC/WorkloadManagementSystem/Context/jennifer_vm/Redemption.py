@@ -1,0 +1,68 @@
+"""The ticket, given to the gateway for all that this VM is told."""
+
+import time
+
+from .Ends import BAD_NODE, Ended
+from .Gateway import Away, Refused
+from .Hygiene import shred
+from .Machine import under
+from .Pauses import growing
+
+BOOT_PATIENCE = 900  # seconds from our first word
+CLOCK_TOLERANCE = 30  # seconds
+OUR_OWN = ("vm_id", "gateway")  # what no envelope changes
+
+
+def redeem(gateway, settings, root, clock, console, began):
+    """Merge what the gateway tells into the settings, and set the clock by it.
+
+    :param began: when this program did, on the monotonic clock
+    :raises Ended: it refuses, or is away for too long
+    """
+    path = under(root, settings["gateway"]["ticket"])
+    try:
+        with open(path) as file:
+            ticket = file.read().strip()
+    except OSError as error:
+        raise Ended(BAD_NODE, f"no ticket for the gateway: {error}") from error
+    envelope, now = _ask(gateway, ticket, clock, console, began + settings.get("boot_patience", BOOT_PATIENCE))
+    shred(path)
+    settings.update((name, value) for name, value in envelope.get("settings", {}).items() if name not in OUR_OWN)
+    settings["credential"] = envelope.get("credential", {})
+    set_clock(now, clock, console)
+
+
+def _ask(gateway, ticket, clock, console, latest):
+    told = False
+    for pause in growing():
+        again = 0
+        try:
+            return gateway.redeem(ticket)
+        except Refused as error:
+            if error.status == 403:
+                text = "the gateway refused the ticket: used by another, expired, or this VM's life is over"
+                raise Ended(BAD_NODE, text) from error
+            problem = str(error)
+        except Away as error:
+            problem, again = str(error), error.again
+        if clock.monotonic() + max(pause, again) > latest:
+            # A certificate is not yet, or no longer, valid by a clock that is wrong.
+            when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(clock.now()))
+            raise Ended(BAD_NODE, f"cannot redeem the ticket at the gateway (clock {when} UTC); last: {problem}")
+        if not told:
+            console.note(f"the gateway is away: {problem}")
+        told = True
+        clock.sleep(max(pause, again))
+    raise AssertionError("pauses have no end")
+
+
+def set_clock(now, clock, console):
+    """Set this machine's clock if it is off; proxies and certificates are not valid by a wrong one."""
+    off = clock.now() - now
+    if abs(off) <= CLOCK_TOLERANCE:
+        return
+    try:
+        clock.set(now)
+        console.note(f"the clock was {off:+.0f} s off, and is set by the gateway's")
+    except OSError as error:
+        console.note(f"the clock is {off:+.0f} s off, and cannot be set: {error}")
