@@ -155,6 +155,7 @@ def _parse_absolute_path(value: Any) -> str | None:
 Count = Annotated[int, whole_number(0)]
 Positive = Annotated[int, whole_number(1)]
 Percent = Annotated[int, whole_number(1, 100)]
+Port = Annotated[int, whole_number(1, 65535)]
 # The validator stands outside the union, so that a wrong value is one problem and not one per member.
 OptionalCount = Annotated[int | None, whole_number(0)]
 OptionalPositive = Annotated[int | None, whole_number(1)]
