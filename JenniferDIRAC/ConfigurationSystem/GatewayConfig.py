@@ -76,13 +76,20 @@ class GatewayConfig(StrictModel):
     @model_validator(mode="after")
     def _a_file_fits(self):
         if self.max_file_mib > self.max_vm_mib:
-            raise ConfigError([ConfigProblem("MaxFileMiB", f"at most MaxVMMiB, {self.max_vm_mib}", f"{self.max_file_mib}")])
+            raise ConfigError(
+                [ConfigProblem("MaxFileMiB", f"at most MaxVMMiB, {self.max_vm_mib}", f"{self.max_file_mib}")]
+            )
         return self
 
     @property
     def logs(self) -> Path:
         """The directory of the VMs' logs."""
         return self.log_path or Path(DIRAC.rootPath) / "data" / "cloud-logs"
+
+    @property
+    def keep(self) -> timedelta:
+        """How long an ended VM's logs are kept."""
+        return timedelta(days=self.keep_days)
 
 
 def read_gateway_config() -> GatewayConfig:

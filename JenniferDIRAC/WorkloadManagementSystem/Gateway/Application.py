@@ -1,7 +1,6 @@
 """The gateway's HTTP interface, version 1: what VMs say and hear. Nothing else is served."""
 
-from __future__ import annotations
-
+# Without annotations from the future: FastAPI reads those of local functions.
 import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
