@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import CESection, QueueSection, SharedOptions, VOLimits
+from JenniferDIRAC.ConfigurationSystem.GatewayConfig import GatewayConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import StrictModel
 
@@ -71,6 +72,9 @@ def text() -> str:
             "Besides these, all options that DIRAC knows for every agent.\n",
             _table(DirectorConfig),
             "\n`QuotaDomains/<name>/` holds the four limits over all endpoints whose `QuotaDomain` is that name.\n",
+            "## The gateway: `/Systems/WorkloadManagement/Services/CloudGateway/`\n",
+            "Of DIRAC's own words it knows `LogLevel`, `LogBackends` and `LogColor`. See [gateway.md](gateway.md).\n",
+            _table(GatewayConfig),
             "",
         ]
     )

@@ -172,6 +172,7 @@ def _parse_squids(value: Any) -> tuple[str, ...]:
 Count = Annotated[int, whole_number(0)]
 Positive = Annotated[int, whole_number(1)]
 Percent = Annotated[int, whole_number(1, 100)]
+Port = Annotated[int, whole_number(1, 65535)]
 # The validator stands outside the union, so that a wrong value is one problem and not one per member.
 OptionalCount = Annotated[int | None, whole_number(0)]
 OptionalPositive = Annotated[int | None, whole_number(1)]

@@ -20,7 +20,7 @@ END = "end"
 
 CODES = frozenset(range(100, 800, 100))  # HSF-TN-2016-04
 MAX_REASON = 200
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|.)?")
 # The reason ends at its first quote that is not escaped, because a kernel message with quotes of its own may follow.
 _END = re.compile(r'code=(?P<code>\d{3}) reason=(?P<reason>"(?:[^"\\]|\\.)*")')
 
@@ -46,8 +46,18 @@ def parse_console(text: str, vm_id: str) -> ConsoleReport:
 
 
 def printable(text: str) -> str:
-    """A text without anything that a terminal would act upon."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    """A text on one line, without anything that a terminal would act upon."""
+    return _plain(_ESCAPE.sub("", text)).strip()
+
+
+def printable_lines(text: str) -> str:
+    """A text of many lines, indented as they are, without anything else that a terminal would act upon."""
+    lines = re.split(r"\r*\n|\r", _ESCAPE.sub("", text).expandtabs())
+    return "\n".join(_plain(line).rstrip() for line in lines)
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _end_report(word: str) -> EndReport | None:
@@ -58,4 +68,4 @@ def _end_report(word: str) -> EndReport | None:
         reason = json.loads(match["reason"])
     except ValueError:
         return None
-    return EndReport(int(match["code"]), printable(_ESCAPE.sub("", reason))[:MAX_REASON])
+    return EndReport(int(match["code"]), printable(reason)[:MAX_REASON])

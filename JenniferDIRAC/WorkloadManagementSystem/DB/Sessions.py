@@ -112,6 +112,15 @@ class Sessions:
             session.execute(mine.values(heartbeat=dict(heartbeat), sealed=None))
             session.execute(update(VM).where(VM.vm_id == vm_id).values(heartbeat_at=UTCNow()))
 
+    @again
+    def end(self, vm_id: str, code: int, reason: str) -> None:
+        """Note why a VM says that it ends, in printable text; the first report stands, from wherever it came."""
+        with self._database.transaction() as session:
+            now = database_time(session)
+            mine = update(VM).where(VM.vm_id == vm_id)
+            session.execute(mine.where(VM.said_code.is_(None)).values(said_code=code, said_reason=reason))
+            session.execute(mine.where(VM.pilot_finished_at.is_(None)).values(pilot_finished_at=now))
+
     def guest(self, vm_id: str) -> Guest | None:
         """What the gateway knows of a VM; None if it has nothing to do with it."""
         names = Guest.__dataclass_fields__

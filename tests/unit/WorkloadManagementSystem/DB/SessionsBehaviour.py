@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text, update
-from StoreBehaviour import at_once, brought_to, planned
+from StoreBehaviour import NOW, at_once, brought_to, planned
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import GATEWAY_SILENCE, TicketRefused
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import Gateway
@@ -109,6 +109,22 @@ class SessionsBehaviour:
         assert store.sessions.guest(vm).heartbeat == {"phase": "pilot", "load": [1.5, 1.0, 0.5]}
         assert store.get(vm).heartbeat_at >= store.sessions.guest(vm).redeemed_at
         assert sealed_of(store) == [None]
+
+    def test_the_first_end_that_a_vm_reports_stands(self, store):
+        vm = in_session(store)
+        store.sessions.end(vm, 300, "nothing to do")
+        first = store.get(vm)
+        store.sessions.end(vm, 700, "something else")
+        assert (first.said_code, first.said_reason) == (300, "nothing to do")
+        assert first.pilot_finished_at >= store.sessions.guest(vm).redeemed_at
+        assert store.get(vm) == first
+
+    def test_an_end_that_was_read_on_the_console_stands_too(self, store):
+        vm = in_session(store)
+        store.note(vm, said_code=500, said_reason="no pilot", pilot_finished_at=NOW)
+        store.sessions.end(vm, 200, "done")
+        record = store.get(vm)
+        assert (record.said_code, record.said_reason, record.pilot_finished_at) == (500, "no pilot", NOW)
 
     def test_a_director_reads_of_a_heartbeat_with_what_is_new(self, store):
         vm = in_session(store)
