@@ -17,7 +17,8 @@ USERS = ("adm", "alice", "pilot")
 CS_SERVICE = "Configuration/Server"
 MIND_SERVICE = "WorkloadManagement/OptimizationMind"
 
-_DATABASE_PORT, _OPENSEARCH_PORT, _PILOT_FILES_PORT, _SANDBOX_PORT = 3307, 9201, 9190, 9196
+_DATABASE_PORT, _OPENSEARCH_PORT, _PILOT_FILES_PORT, _SANDBOX_PORT, _GATEWAY_PORT = 3307, 9201, 9190, 9196, 9164
+_GATEWAY = "CloudGateway"  # has a section like a service, and is none of DIRAC's
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Ports:
     @property
     def pilot_files(self) -> int:
         return _PILOT_FILES_PORT + self.offset
+
+    @property
+    def gateway(self) -> int:
+        return _GATEWAY_PORT + self.offset
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def _template(name: str, root: Path, images: Path, address: str, ports: Ports) -
         "DATABASE_PORT": ports.database,
         "OPENSEARCH_PORT": ports.opensearch,
         "PILOT_FILES_PORT": ports.pilot_files,
+        "GATEWAY_PORT": ports.gateway,
         "SANDBOX_PORT": _SANDBOX_PORT + ports.offset,
         "DIRAC_VERSION": version("DIRAC"),
     }
@@ -138,7 +144,7 @@ def _place_services(systems: dict, address: str, offset: int) -> dict[str, int]:
         if not isinstance(content, dict):
             continue
         for service, options in content.get("Services", {}).items():
-            if "Port" not in options:
+            if "Port" not in options or service == _GATEWAY:
                 continue
             port = int(options["Port"]) + offset
             options["Port"] = str(port)

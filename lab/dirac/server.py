@@ -37,7 +37,7 @@ _READY_SECONDS = 120.0
 
 
 class Lab(BaseLab):
-    """One DIRAC server: CS, WMS, ProxyManager, ResourceStatus, accounting, MariaDB, and the pilot file server.
+    """One DIRAC server: CS, WMS, ProxyManager, ResourceStatus, accounting, MariaDB, pilot file server and gateway.
 
     :param root: everything it writes; ``<home>/lab`` by default. ``up`` empties it, and refuses a directory that is
         neither empty nor a lab's
@@ -197,7 +197,8 @@ class Lab(BaseLab):
         make_certificates(self.ca_directory.parent, self.root / "users", USERS, ",".join(names))
         configuration = write_configuration(self.root, self.images, self.address, self.ports, extra, qemu_sites)
         services = dict(configuration.services)
-        require_free_ports([self.ports.database, self.ports.opensearch, self.ports.pilot_files, *services.values()])
+        ports = self.ports
+        require_free_ports([ports.database, ports.opensearch, ports.pilot_files, ports.gateway, *services.values()])
         self._progress("certificates and configuration written")
         # the CS needs no database, so it starts while the database is being made
         cs_port = services.pop(CS_SERVICE)
@@ -216,6 +217,7 @@ class Lab(BaseLab):
         for port in services.values():
             self.wait_for_port("services", port)
         self._progress(f"{len(services)} services up")
+        self.start("gateway", [_bin() / "dirac-cloud-gateway"])
         make_repository(self.root / "pilot/repository")
         (self.root / "pilot/www").mkdir()
         self.start_agent("WorkloadManagement/PilotSyncAgent", "-o", "MaxCycles=1")
@@ -223,6 +225,8 @@ class Lab(BaseLab):
         self._progress("resource status filled, proxies made")
         self._serve_pilot_files()
         self._progress("pilot files served")
+        self.wait_for_port("gateway", self.ports.gateway)
+        self._progress("gateway up")
 
     def _start_services(self, name: str, services: Sequence[str], *options: str | Path) -> None:
         self.start(name, [_bin() / "dirac-service", *services, "-o", "LogLevel=INFO", *options])
