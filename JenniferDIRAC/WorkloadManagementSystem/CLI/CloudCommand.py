@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.syntax import Syntax
 
-from JenniferDIRAC.WorkloadManagementSystem.CLI import Levers, Output, Tables, Why
+from JenniferDIRAC.WorkloadManagementSystem.CLI import Levers, Logs, Output, Tables, Why
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Output import VM, Json
 from JenniferDIRAC.WorkloadManagementSystem.CLI.Session import (
     EXIT_REFUSED,
@@ -26,10 +26,10 @@ app = typer.Typer(
     help="Look after the virtual machines that the CloudDirector starts, and the clouds where it starts them.\n\n"
     "From a clouds.yaml to the first VM: discover CLOUD, register SITE, check SITE --boot.\n\n"
     "Why is no VM started? why JOB, why SITE, why. To steer the director: drain, hold, override, pause, and back.\n\n"
-    "status, vms, show, kill, render, why and all levers ask the VirtualMachineManager service with your proxy; "
-    "reading needs the property Operator or ServiceAdministrator, 'kill' and pulling a lever need Operator. "
-    "'register' needs CSAdministrator and "
-    "SiteManager; 'discover' and 'egi' need no DIRAC server. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, "
+    "What did a VM do? show VM, logs VM --follow, console VM.\n\n"
+    "status, vms, show, logs, console, kill, render, why and all levers ask the VirtualMachineManager service with your "
+    "proxy; reading needs the property Operator or ServiceAdministrator, 'kill' and pulling a lever need Operator. "
+    "'register' needs CSAdministrator and SiteManager; 'discover' and 'egi' need no DIRAC server. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, "
     "3 DIRAC, its Configuration or the VirtualMachineManager service cannot be reached.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(Levers.app)
 app.add_typer(Why.app)
+app.add_typer(Logs.app)
 LIVE = [state.value for state in VMState if state is not VMState.ENDED]
 
 
@@ -358,6 +359,9 @@ def _joined(values: list[str] | None) -> str | None:
 
 
 # Each example stays on a line of its own: "\b" keeps a paragraph from being filled.
-for command in (*app.registered_commands, *Levers.app.registered_commands, *Why.app.registered_commands):
+for command in (
+    *app.registered_commands,
+    *(one for group in (Levers, Why, Logs) for one in group.app.registered_commands),
+):
     text = inspect.getdoc(command.callback) or ""
     command.help = text.replace("\n\nExample:", "\n\n\b\nExample:", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,8 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     for name, label in _RECORD:
         if value.get(name) not in (None, ""):
             facts.add_row(Text(label, style="bold"), plain(str(value[name])))
+    for label, text in _gateway(value.get("gateway")):
+        facts.add_row(Text(label, style="bold"), plain(text))
     console.print(facts)
     console.print()
     history = table("At (UTC)", "From", "To", "Why", "By")
@@ -97,6 +99,23 @@ def vm(value: Mapping[str, Any], console: Console) -> None:
     if value["console_tail"]:
         console.print("\nThe end of its console:", style="bold")
         console.print(plain(value["console_tail"]))
+
+
+def _gateway(guest: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """What the gateway knows of a VM. The heartbeat is the VM's own word."""
+    if guest is None:
+        return
+    if guest["redeemed_at"]:
+        yield "ticket", f"redeemed at {moment(guest['redeemed_at'])} from {guest['redeemed_from']}"
+    else:
+        yield "ticket", f"not redeemed, good until {moment(guest['expires_at'])}"
+    if guest["refusals"]:
+        last = f"{moment(guest['refused_at'])} from {guest['refused_from']}: {guest['refused_why']}"
+        yield "ticket refused", f"{guest['refusals']} times, last at {last}"
+    for name, said in guest["heartbeat"].items():
+        said = "; ".join(f"{key}: {text}" for key, text in said.items()) if isinstance(said, Mapping) else said
+        if said not in (None, ""):
+            yield f"last {name.replace('_mib', ' (MiB)')}", str(said)
 
 
 def table(*columns: str) -> Table:

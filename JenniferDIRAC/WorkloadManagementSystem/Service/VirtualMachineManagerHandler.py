@@ -31,6 +31,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Lever, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Service.LeverRequests import BadLever, LeverDesk, LeverRequest
+from JenniferDIRAC.WorkloadManagementSystem.Service.LogDesk import LogDesk, NoLog
 from JenniferDIRAC.WorkloadManagementSystem.Why.DiracAnswers import DiracAnswers, vo_of
 from JenniferDIRAC.WorkloadManagementSystem.Why.Inquiry import Inquiry
 from JenniferDIRAC.WorkloadManagementSystem.Why.Target import NoSuchTarget
@@ -76,6 +77,7 @@ class VirtualMachineManager:
         self._store = store
         self._now = now
         self._desk = LeverDesk(store)
+        self._logs = LogDesk(store)
         self._dirac = DiracAnswers()
 
     def status(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class VirtualMachineManager:
         return [_vm(record) for record in self._store.select(**dict(Selection.of(selection, limit)))]
 
     def virtual_machine(self, vm: str) -> dict[str, Any]:
-        """One VM's record, history and console.
+        """One VM's record, history and console, and what the gateway knows of it (None: it has nothing to do with it).
 
         :raises UnknownVM: no VM, or more than one, answers to ``vm``
         """
@@ -103,7 +105,21 @@ class VirtualMachineManager:
         return _vm(record) | {
             "history": _plain(self._store.history(record.vm_id)),
             "console_tail": self._store.console_tail(record.vm_id),
+            "gateway": _plain(self._store.sessions.guest(record.vm_id)),
         }
+
+    def logs(self, vm: str) -> dict[str, Any]:
+        """A VM's logs with size in bytes and time of the last word.
+
+        :raises UnknownVM: no VM, or more than one, answers to ``vm``
+        :raises NoLog: they cannot be read
+        """
+        vm_id, logs = self._logs.logs(vm)
+        return {"vm_id": vm_id, "logs": _plain(logs)}
+
+    def log(self, vm: str, label: str, offset: int, limit: int) -> dict[str, Any]:
+        """A piece of a VM's log, see ``LogDesk.read``."""
+        return self._logs.read(vm, label, offset, limit)
 
     def kill(self, vm: str, reason: str, actor: str) -> dict[str, Any]:
         """Decide the end of a VM; the director carries it out in its next cycle.
@@ -179,6 +195,18 @@ class VirtualMachineManagerHandler(RequestHandler):
         """A VM's record, history and console, by its id, the first 6 or more digits of it, or its pilot reference."""
         return _answer(self.manager.virtual_machine, vm)
 
+    types_getLogs = (str,)
+
+    def export_getLogs(self, vm):
+        """The logs that a VM sent to the gateway."""
+        return _answer(self.manager.logs, vm)
+
+    types_readLog = (str, str, int, int)
+
+    def export_readLog(self, vm, label, offset, limit):
+        """A piece of a VM's log; a negative offset counts from its end. Printable, but what the VM wrote."""
+        return _answer(self.manager.log, vm, label, offset, limit)
+
     types_killVirtualMachine = (str, str)
 
     def export_killVirtualMachine(self, vm, reason):
@@ -220,7 +248,7 @@ def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """What a call returns, or the errors that are the caller's business, as DIRAC carries them."""
     try:
         return S_OK(call(*arguments))
-    except (StoreError, BadSelection, BadLever, NoSuchTarget, ConfigError, ContextError) as error:
+    except (StoreError, BadSelection, BadLever, NoLog, NoSuchTarget, ConfigError, ContextError) as error:
         return S_ERROR(str(error))
 
 

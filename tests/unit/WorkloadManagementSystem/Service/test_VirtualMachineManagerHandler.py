@@ -23,8 +23,17 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif-cloud", "el9-4core")
 VM = "abcdef01" * 4
 METHODS = ["getStatus", "getVirtualMachines", "getVirtualMachine", "killVirtualMachine", "renderUserData"]
-METHODS += ["getLevers", "pullLever", "releaseLevers", "explain"]
-READING = {"getStatus", "getVirtualMachines", "getVirtualMachine", "renderUserData", "getLevers", "explain"}
+METHODS += ["getLevers", "pullLever", "releaseLevers", "explain", "getLogs", "readLog"]
+READING = {
+    "getLogs",
+    "readLog",
+    "getStatus",
+    "getVirtualMachines",
+    "getVirtualMachine",
+    "renderUserData",
+    "getLevers",
+    "explain",
+}
 
 
 @pytest.fixture
