@@ -186,7 +186,8 @@ def test_what_was_planted_in_place_of_a_log_is_not_written_to(world, planted):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_directory_that_was_replaced_by_a_link_is_not_followed(world, depth):
+def test_a_directory_that_was_replaced_by_a_link_is_not_followed(start, depth):
+    world = start()
     vm, elsewhere = world.guest(), world.root / "elsewhere"
     elsewhere.mkdir()
     place = world.root / "logs" / vm.id[:2]

@@ -53,9 +53,8 @@ def test_every_refusal_reads_the_same(world):
     used, late, vm = world.guest(), world.vm(valid_for=-HOUR), world.vm()
     unknown = world.ask("POST", f"/vm/v1/{'0' * 32}/redeem", {"ticket": vm.ticket, "session": vm.session})
     answers = [used.redeem(session=ANOTHER), late.redeem(), vm.redeem(ticket=ANOTHER), unknown]
-    assert {(answer.status, answer.body) for answer in answers} == {
-        (403, json.dumps(REFUSED).encode().replace(b": ", b":"))
-    }
+    assert [(answer.status, answer.json) for answer in answers] == [(403, REFUSED)] * 4
+    assert len({answer.body for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("wrong", ["short", "x" * 44, "!" * 43, 7, None, ["a"]])
@@ -75,9 +74,8 @@ def test_a_ticket_in_the_wrong_place_is_not_repeated(world):
         answer = world.ask("POST", f"/vm/v1/{vm.id}/redeem", body)
         assert answer.status == 422
         assert vm.ticket.encode() not in answer.body
-    torn = world.ask(
-        "POST", f"/vm/v1/{vm.id}/redeem", json.dumps(bodies[0])[:-5], "", {"Content-Type": "application/json"}
-    )
+    broken = json.dumps(bodies[0])[:-5]
+    torn = world.ask("POST", f"/vm/v1/{vm.id}/redeem", broken, headers={"Content-Type": "application/json"})
     assert torn.status == 422
     assert vm.ticket.encode() not in torn.body
 
