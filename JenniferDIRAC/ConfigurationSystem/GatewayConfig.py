@@ -76,9 +76,8 @@ class GatewayConfig(StrictModel):
     @model_validator(mode="after")
     def _a_file_fits(self):
         if self.max_file_mib > self.max_vm_mib:
-            raise ConfigError(
-                [ConfigProblem("MaxFileMiB", f"at most MaxVMMiB, {self.max_vm_mib}", f"{self.max_file_mib}")]
-            )
+            wanted = f"at most MaxVMMiB, {self.max_vm_mib}"
+            raise ConfigError([ConfigProblem("MaxFileMiB", wanted, str(self.max_file_mib))])
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What a gateway does beside answering, each at its own pace and in a thread of its own: one that hangs delays no other."""
+"""What a gateway does beside answering, each in a thread of its own, so that one that hangs delays no other."""
 
 from __future__ import annotations
 

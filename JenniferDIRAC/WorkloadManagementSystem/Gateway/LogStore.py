@@ -74,12 +74,8 @@ class Quotas:
 
     @classmethod
     def of(cls, config: GatewayConfig) -> Quotas:
-        return cls(
-            config.max_file_mib * MIB,
-            config.max_files_per_vm,
-            config.max_vm_mib * MIB,
-            config.max_total_gib * 1024 * MIB,
-        )
+        total = config.max_total_gib * 1024 * MIB
+        return cls(config.max_file_mib * MIB, config.max_files_per_vm, config.max_vm_mib * MIB, total)
 
 
 @dataclass(frozen=True)
@@ -216,9 +212,7 @@ class LogStore(LogFiles):
         with self._lock:
             self._total = left = sum(kept.size for kept in self._all())
         if left > self._quotas.total * _COMFORTABLE:
-            problems.append(
-                f"{left // MIB} MiB of logs, nearly all that there may be, are of VMs that live or ended lately"
-            )
+            problems.append(f"what is left, {left // MIB} MiB, is near the limit, and of VMs that live or ended lately")
         return Cleared(deleted, left, tuple(problems))
 
     def _delete(self, kept: _Kept) -> bool:

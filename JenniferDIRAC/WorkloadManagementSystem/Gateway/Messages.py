@@ -48,9 +48,7 @@ class Heartbeat(FromVM):
 
 class EndReport(FromVM):
     code: Literal[100, 200, 300, 400, 500, 600, 700] = Field(description="as HSF-TN-2016-04 has them")
-    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] = Field(
-        "", description="in words, for an operator"
-    )
+    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] = Field("", description="why, for an operator")
 
 
 class Welcome(BaseModel):

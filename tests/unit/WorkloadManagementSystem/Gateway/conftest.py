@@ -26,6 +26,8 @@ def start(tmp_path, certificates):
         world.__exit__()
 
 
-@pytest.fixture
-def world(start):
-    return start()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, certificates):
+    """A gateway with wide bounds; its VMs have nothing to do with each other."""
+    with World(tmp_path_factory.mktemp("gateway"), certificates) as made:
+        yield made

@@ -16,7 +16,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest, new_ticket, seal
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Facts, Step, VirtualMachineStore
@@ -80,7 +80,9 @@ class World:
     ):
         self.root, self.certificates = root, certificates
         self.database = root / "vm.db"
-        self.store = VirtualMachineStore(create_engine(f"sqlite:///{self.database}"))
+        engine = create_engine(f"sqlite:///{self.database}")
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+        self.store = VirtualMachineStore(engine)
         self.log, self.clock, self.limits = Log(), Clock(), limits or LifeLimits()
         self.logs = LogStore(root / "logs", quotas, rate, clock=self.clock)
         parts = Parts(self.store.sessions, self.logs, lambda: self.limits, self.log, time.time, chunk_time)
