@@ -27,10 +27,11 @@ app = typer.Typer(
     "From a clouds.yaml to the first VM: discover CLOUD, register SITE, check SITE --boot.\n\n"
     "Why is no VM started? why JOB, why SITE, why. To steer the director: drain, hold, override, pause, and back.\n\n"
     "What did a VM do? show VM, logs VM --follow, console VM.\n\n"
-    "status, vms, show, logs, console, kill, render, why and all levers ask the VirtualMachineManager service with your "
-    "proxy; reading needs the property Operator or ServiceAdministrator, 'kill' and pulling a lever need Operator. "
-    "'register' needs CSAdministrator and SiteManager; 'discover' and 'egi' need no DIRAC server. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, "
-    "3 DIRAC, its Configuration or the VirtualMachineManager service cannot be reached.",
+    "status, vms, show, logs, console, kill, render, why and all levers ask the VirtualMachineManager service with "
+    "your proxy; reading needs the property Operator or ServiceAdministrator, 'kill' and pulling a lever need "
+    "Operator. 'register' needs CSAdministrator and SiteManager; 'discover' and 'egi' need no DIRAC server. "
+    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 DIRAC, its Configuration or the VirtualMachineManager "
+    "service cannot be reached.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

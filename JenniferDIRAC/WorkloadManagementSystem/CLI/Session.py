@@ -54,7 +54,7 @@ def answer(result: dict) -> Any:
     """
     if result["OK"]:
         return result["Value"]
-    errors.print(result["Message"], markup=False)
+    errors.print(result["Message"], markup=False, soft_wrap=True)
     if cmpError(result, DErrno.ENOAUTH):
         errors.print("Your proxy's group lacks a property that this needs, see dirac-admin-cloud --help.")
     unreachable = cmpError(result, errno.ECONNREFUSED) or "connect to" in result["Message"]

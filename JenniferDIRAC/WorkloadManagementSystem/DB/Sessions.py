@@ -53,6 +53,14 @@ class Guest:
     heartbeat: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Pilot:
+    """A VM, and its pilot as DIRAC knows it."""
+
+    vm_id: str
+    reference: str
+
+
 class Sessions:
     def __init__(self, database: Database):
         self._database = database
@@ -128,6 +136,23 @@ class Sessions:
         with self._database.transaction() as session:
             row = session.execute(query).one_or_none()
             return row and Guest(**dict(zip(names, row, strict=True)))
+
+    def to_hand_over(self, limit: int) -> tuple[Pilot, ...]:
+        """VMs that are done with their logs, and whose pilot's output DIRAC does not have yet."""
+        done = VM.said_code.is_not(None) | (VM.state == VMState.ENDED)
+        query = select(GatewaySession.vm_id, VM.pilot_reference).join_from(
+            GatewaySession, VM, GatewaySession.vm_id == VM.vm_id
+        )
+        with self._database.transaction() as session:
+            rows = session.execute(query.where(~GatewaySession.handed_over, done).limit(limit))
+            return tuple(Pilot(*row) for row in rows)
+
+    @again
+    def handed_over(self, vm_id: str) -> None:
+        """DIRAC has the output of the VM's pilot, or never can."""
+        with self._database.transaction() as session:
+            mine = update(GatewaySession).where(GatewaySession.vm_id == vm_id)
+            session.execute(mine.values(handed_over=True))
 
     @again
     def purge(self) -> None:

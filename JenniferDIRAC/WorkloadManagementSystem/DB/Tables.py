@@ -252,6 +252,7 @@ class GatewaySession(Base):
     refused_from: Mapped[str] = mapped_column(_Key, default="")
     refused_why: Mapped[str] = mapped_column(_Reason, default="")
     heartbeat: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    handed_over: Mapped[bool] = mapped_column(default=False, server_default=false())  # its pilot's output, to DIRAC
 
 
 class Gateway(Base):

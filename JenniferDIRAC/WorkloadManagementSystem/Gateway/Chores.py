@@ -14,6 +14,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreE
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Bounds import told_without_words
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogStore import LogStore
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Orders import LifeLimits
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.PilotOutputs import PilotOutputs
 
 _ASKED_AT_ONCE = 500
 
@@ -78,7 +79,13 @@ class Limits:
 
 
 def chores_of(
-    store: VirtualMachineStore, logs: LogStore, limits: Limits, keep: timedelta, name: str, log: Any
+    store: VirtualMachineStore,
+    logs: LogStore,
+    limits: Limits,
+    outputs: PilotOutputs,
+    keep: timedelta,
+    name: str,
+    log: Any,
 ) -> tuple[Chore, ...]:
     """All that a gateway does.
 
@@ -95,6 +102,7 @@ def chores_of(
 
     return (
         Chore("Saying that the gateway is there", timedelta(seconds=30), lambda: store.sessions.here(name)),
+        Chore("Giving DIRAC the pilots' output", timedelta(seconds=15), outputs.hand_over),
         Chore("Reading the director's time-outs", timedelta(minutes=5), limits.renew),
         Chore("Forgetting old envelopes and sessions", timedelta(minutes=10), store.sessions.purge),
         Chore("Clearing old logs", timedelta(minutes=10), clear),

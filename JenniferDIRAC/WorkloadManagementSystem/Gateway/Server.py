@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from DIRAC import gLogger
 from DIRAC.ConfigurationSystem.Client import PathFinder
 from DIRAC.Core.Security.Locations import getHostCertificateAndKeyLocation
+from DIRAC.WorkloadManagementSystem.Client.ServerUtils import getPilotAgentsDB
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
 from JenniferDIRAC.ConfigurationSystem.GatewayConfig import SERVICE_NAME, GatewayConfig, read_gateway_config
@@ -24,6 +26,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import BadCertif
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Chores import Chores, Limits, chores_of
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Listener import Listener, open_ear, room_for
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogStore import LogStore, Quotas
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.PilotOutputs import PilotOutputs
 
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
@@ -83,7 +86,8 @@ def run(config: GatewayConfig, store: VirtualMachineStore, certificate: HostCert
     limits = Limits(read_director_config)
     parts = Parts(store.sessions, logs, limits, log, time.time, config.chunk_time)
     name = f"{socket.getfqdn()}:{config.port}"
-    chores = Chores(chores_of(store, logs, limits, config.keep, name, log), log)
+    outputs = PilotOutputs(store, logs, getPilotAgentsDB(), partial(log.warn, "Pilots' output"))
+    chores = Chores(chores_of(store, logs, limits, outputs, config.keep, name, log), log)
     listener = Listener(make_app(parts), certificate, ear, connections, log)
     log.notice("The gateway listens", f"at {name}; logs in {config.logs}")
     chores.start()
