@@ -7,8 +7,8 @@ import socket
 import pytest
 import yaml
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 
 
@@ -24,7 +24,7 @@ def test_an_endpoint_goes_by_its_ce_or_by_site_and_ce(world, name):
 def test_a_preview_is_a_cloud_config_with_its_files_in_clear(world):
     preview = render_preview("ours", "q", "belle")
     shown = files(preview)
-    assert shown["/opt/jennifer/jennifer-vm"] == PROGRAM.read_text()
+    assert shown["/opt/jennifer/jennifer-vm"] == described_program(packed_program())
     assert json.loads(shown["/etc/jennifer/vm.json"])["pilot_argv"][-2:] == ["--pilotUUID", "0" * 32]
     assert yaml.safe_load(preview)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
 

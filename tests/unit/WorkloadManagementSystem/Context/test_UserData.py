@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import PROGRAM, _as_yaml, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import _as_yaml, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, ProxyInUserData, VMContext
 
 PROXY = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n"
@@ -38,7 +39,7 @@ CONTEXT = VMContext(
 
 def files(user_data):
     return {
-        file["path"]: (file, gzip.decompress(base64.b64decode(file["content"])).decode())
+        file["path"]: (file, gzip.decompress(base64.b64decode(file["content"])))
         for file in yaml.safe_load(user_data)["write_files"]
     }
 
@@ -58,7 +59,7 @@ def the_error(tmp_path, text):
 def test_the_in_vm_program_is_written_and_started():
     user_data = render_user_data(CONTEXT)
     file, content = files(user_data)["/opt/jennifer/jennifer-vm"]
-    assert content == PROGRAM.read_text()
+    assert content == packed_program()
     assert (file["permissions"], file["owner"], file["encoding"]) == ("0755", "root:root", "gz+b64")
     assert yaml.safe_load(user_data)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
 
@@ -66,9 +67,9 @@ def test_the_in_vm_program_is_written_and_started():
 def test_the_proxy_is_for_root_alone_and_in_no_other_file():
     written = files(render_user_data(CONTEXT))
     file, content = written.pop("/etc/jennifer/proxy.pem")
-    assert content == PROXY
+    assert content.decode() == PROXY
     assert (file["permissions"], file["owner"]) == ("0600", "root:root")
-    assert all("hunter2" not in content for _, content in written.values())
+    assert all(b"hunter2" not in content for _, content in written.values())
 
 
 def test_the_settings_hold_what_the_program_needs():
@@ -213,38 +214,11 @@ def test_a_value_that_the_settings_cannot_hold_is_told():
         render_user_data(replace(CONTEXT, extra_hosts=(b"10.0.2.2 dirac",)))
 
 
-# CVMFS
-
-
-def cvmfs_configuration(tmp_path, **values):
-    """What a shell makes of the VM's default.local: CVMFS sources the file."""
-    _, content = the_file(render_user_data(replace(CONTEXT, **values)), "/etc/cvmfs/default.local")
-    (tmp_path / "default.local").write_text(content)
-    command = f'. {tmp_path}/default.local; printf "%s\\n" "$CVMFS_REPOSITORIES" "$CVMFS_HTTP_PROXY"'
-    return subprocess.check_output(["sh", "-c", command], text=True).splitlines()
-
-
-def the_file(user_data, path):
-    (file,) = [file for file in yaml.safe_load(user_data)["write_files"] if file["path"] == path]
-    return file, file["content"]
-
-
-def test_cvmfs_gets_its_repositories_and_the_squid_before_a_direct_connection(tmp_path):
-    values = {"cvmfs_repositories": ("belle.cern.ch", "grid.cern.ch"), "cvmfs_proxy": "http://squid:3128"}
-    assert cvmfs_configuration(tmp_path, **values) == ["belle.cern.ch,grid.cern.ch", "http://squid:3128;DIRECT"]
-
-
-def test_cvmfs_without_a_squid_goes_directly(tmp_path):
-    assert cvmfs_configuration(tmp_path, cvmfs_repositories=("belle.cern.ch",)) == ["belle.cern.ch", "DIRECT"]
-
-
-def test_nothing_in_a_squid_is_a_command(tmp_path):
-    values = {"cvmfs_repositories": ("a",), "cvmfs_proxy": "'; $(touch evil) `touch evil` \"\n|"}
-    assert "$(touch evil) `touch evil`" in "".join(cvmfs_configuration(tmp_path, **values))
-
-
-def test_the_images_own_cvmfs_configuration_stays_when_no_repository_is_named():
-    assert b"cvmfs" not in render_user_data(replace(CONTEXT, cvmfs_proxy="http://squid:3128"))
+def test_the_settings_tell_cvmfs_its_repositories_and_squid():
+    context = replace(CONTEXT, cvmfs_repositories=("belle.cern.ch", "grid.cern.ch"), cvmfs_proxy="http://squid:3128")
+    _, content = files(render_user_data(context))["/etc/jennifer/vm.json"]
+    wanted = {"repositories": ["belle.cern.ch", "grid.cern.ch"], "proxies": ["http://squid:3128"]}
+    assert json.loads(content)["cvmfs"] == wanted
 
 
 def test_an_unknown_template_is_refused_with_the_known_ones():
