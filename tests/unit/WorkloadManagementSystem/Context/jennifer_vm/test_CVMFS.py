@@ -107,7 +107,9 @@ def test_groups_stay_groups(cvmfs, proxy, console, tmp_path):
     assert told == f"{a}|{b};{c};DIRECT"
 
 
-@pytest.mark.parametrize("evil", ["'; $(touch evil) `touch evil` \"\n|", "http://[", "squid", ""])
+@pytest.mark.parametrize(
+    "evil", ["'; $(touch evil) `touch evil` \"\n|", "http://[", "squid", "http://127.0.0.1:99999", ""]
+)
 def test_what_is_no_proxy_does_not_answer(cvmfs, console, tmp_path, evil):
     assert configure(settings(evil), str(tmp_path), console) == "DIRECT"
 
