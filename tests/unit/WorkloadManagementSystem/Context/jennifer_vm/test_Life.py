@@ -84,7 +84,7 @@ def test_the_pilot_has_the_proxy_and_nobody_else_a_secret(told, gateway_server, 
         "print('proxy', open(os.environ['X509_USER_PROXY']).read())\n"
         "for path in glob.glob('/proc/[0-9]*/environ') + glob.glob('/proc/[0-9]*/cmdline'):\n"
         "    try:\n"
-        "        if b'hunter2' in open(path, 'rb').read(): print('seen in', path)\n"
+        "        if b'hunter' + b'2' in open(path, 'rb').read(): print('seen in', path)\n"
         "    except OSError: pass\n" + NORMAL_END
     )
     output = told.live()
