@@ -87,6 +87,13 @@ def test_a_full_log_does_not_stop_the_end_report(farewell, gateway_server):
     assert gateway_server.end["code"] == 200
 
 
+def test_a_deadline_ends_the_waiting(farewell, gateway_server, clock):
+    gateway_server.answer["deadline"] = clock.now() + 500
+    gateway_server.faults = [("logs", 503, 10**6)]
+    assert "503" in farewell()
+    assert 500 - 75 < clock.passed <= 500
+
+
 def test_a_life_that_has_to_be_over_soon_does_not_wait(farewell, gateway_server, clock):
     gateway_server.away_until = 10**9
     assert "no end report" in farewell(latest=60)

@@ -68,6 +68,19 @@ def test_a_beat_sends_the_logs_too(heart, gateway_server, tmp_path):
     assert gateway_server.logs["jennifer"] == b"hello\n"
 
 
+def test_logs_that_take_long_do_not_delay_the_next_beat(heart, gateway_server, tmp_path, clock, monkeypatch):
+    (tmp_path / "words.log").write_bytes(b"x" * 2**22)
+    append = heart._gateway.append
+
+    def slow(*arguments):
+        clock.passed += 40
+        return append(*arguments)
+
+    monkeypatch.setattr(heart._gateway, "append", slow)
+    heart.beat()
+    assert len(gateway_server.chunks) == 2
+
+
 def test_pauses_vary_by_a_fifth(heart):
     pauses = set()
     for part in (0, 0.25, 0.5, 0.999):

@@ -74,6 +74,15 @@ def test_the_vms_words_arrive_as_a_pilots_do(logged, logging_server, server):
     assert not any("something of the pilot" in message for message in messages if " line " in message)
 
 
+def test_a_vm_whose_pilot_never_began_says_why_and_closes_the_log(logged, logging_server):
+    logged.settings["min_disk_mib"] = 10**9
+    logged.live()
+    (sent, (message, _, _), _), (closed, arguments, _) = logging_server.calls
+    assert "MiB of disk are free for the pilot" in message
+    assert (sent, closed) == (["sendMessage"], ["finaliseLogs"])
+    assert arguments == ['{"retCode": "500"}', "0123abcd", "belle"]
+
+
 def test_a_payload_that_replaces_the_proxy_changes_nothing(logged, logging_server, server):
     server.publish("import os\nos.unlink(os.environ['X509_USER_PROXY'])\nos.mkfifo(os.environ['X509_USER_PROXY'])\n")
     logged.live()

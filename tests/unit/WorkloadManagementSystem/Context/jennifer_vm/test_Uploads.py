@@ -73,6 +73,14 @@ def test_a_gateway_that_has_more_than_there_is_gets_no_more(uploads, gateway_ser
     assert any("more of the log pilot" in note for note in console.notes)
 
 
+def test_what_is_enough_for_now_leaves_the_rest_for_later(uploads, gateway_server):
+    answers = iter([False, True, True])
+    uploads.send(lambda: next(answers))
+    assert gateway_server.chunks == [CHUNK_BYTES]
+    uploads.send()
+    assert gateway_server.logs == {"pilot": TEXT, "jennifer": b"hello\n"}
+
+
 def test_a_full_log_stops_alone(uploads, gateway_server, console, logs):
     gateway_server.room = CHUNK_BYTES + 10
     uploads.send()
