@@ -1,6 +1,7 @@
 """What ``jennifer-vm`` says on the serial console, and how it is read.
 
-One line per word: ``@jennifer <vm> <word> key=value …``, values in JSON. The console is untrusted: a payload cannot
+The words here are those that the director heeds; ``note`` and ``verdict`` are for people, or for the log. One line per
+word: ``@jennifer <vm> <word> key=value …``, values in JSON. The console is untrusted: a payload cannot
 write to it, but kernel and cloud-init do, in the middle of lines too, and whoever owns the cloud can say anything.
 """
 

@@ -77,7 +77,7 @@ def answers(proxy, url):
             return connection.getresponse().status not in (403, 407)
         finally:
             connection.close()
-    except (OSError, HTTPException, ValueError, TypeError):
+    except (OSError, HTTPException, ValueError, TypeError, OverflowError):
         return False
 
 
@@ -101,7 +101,8 @@ def shoal_proxies(listed):
     if not isinstance(listed, dict):
         return []
     proxies = []
-    for _, cache in sorted((int(rank), cache) for rank, cache in listed.items() if rank.isdigit()):
+    for rank in sorted((rank for rank in listed if rank.isdigit() and isinstance(listed[rank], dict)), key=int):
+        cache = listed[rank]
         names = ["public_ip"] if not cache.get("local") else ["private_ip", "public_ip"]
         port = str(cache.get("squid_port"))
         for address in (str(cache.get(name)) for name in names):

@@ -27,8 +27,7 @@ class Contact:
         """Tell the gateway all; ``latest``, on the monotonic clock, ends the longest lifetime."""
         self.status.phase = "end"
         now = self._clock.monotonic()
-        ends = [end for end in (latest, self._heartbeat.deadline) if end is not None]
-        latest = max(min(ends), now + LEAST_SECONDS)
+        latest = max(latest, now + LEAST_SECONDS)
         if interrupts.host_asked:
             latest = now + HOST_PATIENCE
             say_end(self._gateway, code, reason)

@@ -28,6 +28,8 @@ def say_farewell(gateway, heartbeat, uploads, code, reason, clock, lease, latest
         except Away as error:
             problem, pause = str(error), max(pause, error.again)
         until = min(max(gateway.last_answer, began) + lease, began + 2 * lease, latest)
+        if heartbeat.deadline is not None:
+            until = min(until, max(heartbeat.deadline, began + LEAST_SECONDS))
         if clock.monotonic() + pause > until:
             return f"{problem}; {say_end(gateway, code, reason)}"
         clock.sleep(pause)

@@ -12,6 +12,7 @@ DRAIN_FILE = "/var/lib/dirac_drain"  # the JobAgent takes no new job while it is
 INTERVAL = 300  # seconds
 LEASE = 3600  # seconds without an answer, after which a VM without payload ends itself
 MISSES = 3  # heartbeats that have to fail too: a machine that was paused for hours has not tried
+SENDING = 60  # seconds for logs between two heartbeats
 LEAVE = 20  # seconds for a request that is under way when the thread is to end
 
 
@@ -78,13 +79,17 @@ class Heartbeat:
     def beat(self):
         """One heartbeat, what follows from it, and the logs."""
         if self.tell():
+            latest = self._clock.monotonic() + SENDING
             try:
-                self._uploads.send()
+                self._uploads.send(lambda: self._closed() or self._clock.monotonic() >= latest)
             except Away:  # later, from where it is
                 pass
         reason = self._reason_to_stop()
-        if reason and not (self._closing and self._closing.is_set()):
+        if reason and not self._closed():
             self._stop(reason)
+
+    def _closed(self):
+        return self._closing is not None and self._closing.is_set()
 
     def tell(self):
         """Tell how this VM is, and heed the answer's ``drain`` and ``deadline``; whether there was one."""

@@ -92,6 +92,7 @@ class Life:
         self.settings = {}
         self.contact = None
         self.logging = None
+        self.pilot_began = False
 
     def lead(self, settings_path):
         """Everything from the first word to the pilot's end; gives its HSF code and reason."""
@@ -120,6 +121,8 @@ class Life:
             self.console.say("end", code=code, reason=printable(reason))
         if self.logging:
             within(GRACE, self.logging.send)
+            if not self.pilot_began:
+                within(GRACE, self.logging.close, code)
         within(GRACE, os.sync)
 
     @property
@@ -156,7 +159,7 @@ class Life:
         )
 
     def _work(self):
-        from .Hygiene import PROXY, WORK_DIRECTORY, close_drives, hand_over_proxy, remove_cloud_init_copies
+        from .Hygiene import WORK_DIRECTORY, close_drives, hand_over_proxy, remove_cloud_init_copies
         from .PilotEnvironment import give, install_files, pilot_account, pilot_environment
         from .PilotFiles import fetch_pilot, unpack
         from .PilotLog import PilotLog
@@ -169,20 +172,22 @@ class Life:
         account = pilot_account(settings["pilot_user"])
         os.makedirs(work, mode=0o755, exist_ok=True)
         os.chmod(work, 0o700)
+        proxy = hand_over_proxy(settings, root, work)
+        self._begin_logging(proxy, cert_dir)
         self._need_disk(work)
         self._close_metadata()
         self._configure_cvmfs()
         fetch_pilot(settings["pilot_file_urls"], work, cert_dir, self.clock)
         unpack(os.path.join(work, "pilot.tar"), work)
         environment = pilot_environment(settings, account, root)
-        environment["X509_USER_PROXY"] = hand_over_proxy(settings, root, work)
+        environment["X509_USER_PROXY"] = proxy
         remove_cloud_init_copies(root)
         close_drives(root)
-        self._begin_logging(os.path.join(work, PROXY), cert_dir)
         give(work, account)
         console.say("pilot-start", disk_mib=self._need_disk(work))
         if self.logging:
             within(GRACE, self.logging.send)
+        self.pilot_began = True
         log = PilotLog()
         if self.contact:
             self.contact.pilot_starts(log)

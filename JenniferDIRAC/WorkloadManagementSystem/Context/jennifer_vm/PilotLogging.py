@@ -26,13 +26,24 @@ class PilotLogging:
 
         :raises OSError: it was not taken
         """
+        lines = self._console.lines[self._sent :]
+        if lines:
+            self._call("sendMessage", [line.rstrip("\n") for line in lines])
+            self._sent += len(lines)
+
+    def close(self, code):
+        """Tell that no pilot will say more: DIRAC keeps only logs that are closed. A pilot that began does so itself.
+
+        :raises OSError: it was not taken
+        """
+        self._call("finaliseLogs", {"retCode": str(code)})
+
+    def _call(self, method, message):
         from urllib.parse import urlencode
         from urllib.request import urlopen
 
-        lines = self._console.lines[self._sent :]
-        if lines:
-            message = json.dumps([line.rstrip("\n") for line in lines])
-            arguments = json.dumps([message, self._settings.get("stamp", ""), self._settings.get("vo", "")])
-            form = urlencode({"method": "sendMessage", "args": arguments}).encode("ascii")
-            with urlopen(self._settings["url"], form, timeout=TIMEOUT, context=self._context):
-                self._sent += len(lines)
+        told = self._settings
+        arguments = json.dumps([json.dumps(message), told.get("stamp", ""), told.get("vo", "")])
+        form = urlencode({"method": method, "args": arguments}).encode("ascii")
+        with urlopen(told["url"], form, timeout=TIMEOUT, context=self._context):
+            pass

@@ -43,18 +43,19 @@ class Uploads:
         self._logs = [Log(label, path) for label, path in paths.items()]
         self._chunk = CHUNK_BYTES
 
-    def send(self):
+    def send(self, enough=lambda: False):
         """Send what the gateway does not have yet.
 
+        :param enough: asked before every chunk, whether to leave the rest for later
         :raises Away: it takes no more for now
         """
         for log in self._logs:
-            self._send(log)
+            self._send(log, enough)
 
-    def _send(self, log):
+    def _send(self, log, enough):
         stuck = 0
         end = log.size()  # a pilot that writes faster than we send has to wait for the next time
-        while not log.refused and log.offset < end:
+        while not log.refused and log.offset < end and not enough():
             before, data = log.offset, log.read(self._chunk)
             try:
                 log.offset = self._gateway.append(log.label, log.offset, data)

@@ -1,0 +1,108 @@
+"""Our words reach DIRAC's own pilot logging as a pilot's would, and its failures reach nobody."""
+
+import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import load_trust_anchors
+
+
+class PilotLoggingServer:
+    """Takes what a Tornado service of DIRAC takes, from clients with a certificate; ``calls`` are method and args."""
+
+    def __init__(self, ca, directory):
+        calls = self.calls = []
+        self.status = 200
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(handler):  # noqa: N802, N805
+                form = parse_qs(handler.rfile.read(int(handler.headers["Content-Length"])).decode())
+                calls.append((form["method"], json.loads(form["args"][0]), handler.connection.getpeercert()))
+                handler.send_response(self.status)
+                handler.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        (directory / "logging.pem").write_text(ca.server_files())
+        (directory / "logging-ca.pem").write_text(ca.pem)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=directory / "logging-ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(directory / "logging.pem")
+        self._server = ThreadingHTTPServer(("localhost", 0), Handler)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *_: None
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"https://localhost:{self._server.server_port}/WorkloadManagement/TornadoPilotLogging"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def logging_server(ca, tmp_path):
+    server = PilotLoggingServer(ca, tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def logged(vm, logging_server, ca):
+    """A VM with a proxy that TLS takes, whose words go to the pilot logging."""
+    vm.proxy.write_text(ca.server_files())
+    vm.settings["pilot_logger"] = {"url": logging_server.url, "stamp": "0123abcd", "vo": "belle"}
+    return vm
+
+
+def test_the_vms_words_arrive_as_a_pilots_do(logged, logging_server, server):
+    server.publish("print('ERROR: something of the pilot')\n")
+    logged.live()
+    assert [method for method, _, _ in logging_server.calls] == [["sendMessage"]] * 2
+    messages = []
+    for _, (message, stamp, vo), certificate in logging_server.calls:
+        messages += json.loads(message)
+        assert (stamp, vo) == ("0123abcd", "belle")
+        assert certificate["subject"]
+    assert [message.split()[2] for message in messages] == ["hello", "pilot-start", "pilot-end", "end", "end"]
+    assert not any("something of the pilot" in message for message in messages if " line " in message)
+
+
+def test_a_vm_whose_pilot_never_began_says_why_and_closes_the_log(logged, logging_server):
+    logged.settings["min_disk_mib"] = 10**9
+    logged.live()
+    (sent, (message, _, _), _), (closed, arguments, _) = logging_server.calls
+    assert "MiB of disk are free for the pilot" in message
+    assert (sent, closed) == (["sendMessage"], ["finaliseLogs"])
+    assert arguments == ['{"retCode": "500"}', "0123abcd", "belle"]
+
+
+def test_a_payload_that_replaces_the_proxy_changes_nothing(logged, logging_server, server):
+    server.publish("import os\nos.unlink(os.environ['X509_USER_PROXY'])\nos.mkfifo(os.environ['X509_USER_PROXY'])\n")
+    logged.live()
+    assert "end" in logging_server.calls[-1][1][0]
+
+
+@pytest.mark.parametrize("trouble", ["a server that fails", "no server", "no certificate", "no CA"])
+def test_what_fails_there_is_nobodys_business(logged, logging_server, tmp_path, trouble):
+    if trouble == "a server that fails":
+        logging_server.status = 500
+    elif trouble == "no server":
+        logged.settings["pilot_logger"]["url"] = "https://localhost:1/x"
+    elif trouble == "no certificate":
+        logged.proxy.write_text("this is no proxy\n")
+    else:
+        from pilot_server import CA
+
+        (tmp_path / "other.pem").write_text(CA("Another").pem)
+        other = load_trust_anchors(tmp_path / "other.pem")
+        logged.settings["trust_anchors"].update(other)
+        logged.settings["pilot_logger"]["url"] = logging_server.url.replace("localhost", "127.0.0.1")
+    logged.live()
+    assert logged.said.code == 200
