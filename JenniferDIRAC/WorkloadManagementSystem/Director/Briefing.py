@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Lever
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
@@ -19,8 +20,8 @@ class Briefing:
     pause. ``configs`` are the endpoints to look after. ``others`` says who has those that are another director's: they
     are not looked at. ``closed`` says why nothing is started at an endpoint, besides what DIRAC says of it.
 
-    ``vos`` can be served, ``refused_vos`` say why others cannot. ``vo_bounds`` are limits of VOs everywhere,
-    ``domains`` those of quota domains.
+    ``vos`` can be served, ``refused_vos`` say why others cannot. ``profiles`` are those of the VOs that can be served.
+    ``vo_bounds`` are limits of VOs everywhere, ``domains`` those of quota domains.
     """
 
     installation: str
@@ -35,3 +36,4 @@ class Briefing:
     levers: tuple[Lever, ...] = ()
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     domains: Mapping[str, Bounds] = field(default_factory=dict)
+    profiles: Mapping[str, ProfileConfig] = field(default_factory=dict)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, proxy_lifetime
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextVersion import ContextVersions, Recipient
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
@@ -23,6 +26,11 @@ class UserDataMaker:
 
     def __init__(self, dirac: DiracServices):
         self._dirac = dirac
+        self._versions = ContextVersions()
+
+    def versions(self, recipients: Iterable[Recipient]) -> dict[Recipient, str]:
+        """The versions of what these would be told now, of those for whom it can be made."""
+        return self._versions.versions(recipients)
 
     def make(
         self,
