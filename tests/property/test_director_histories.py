@@ -1,6 +1,7 @@
 """Whole directors over clouds in memory, through random faults that stop: every VM ends, and nothing is left."""
 
 import random
+from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
 
@@ -119,3 +120,39 @@ def test_a_held_vm_outlives_every_timeout(seed):
         history.live()
     assert {record.vm_id for record in world.store.live()} == held
     assert world.cloud.calls[Call.DELETE] == 0
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 2**32), st.sampled_from((0.01, 0.05)))
+def test_of_each_new_version_one_vm_at_a_time_is_started_until_one_lived(seed, rate):
+    history = History(seed, rate)
+    world, seen = history.world, set()
+    proven: dict[tuple, set[str]] = {}
+    for step in range(BUSY // STEP):
+        if step % 15 == 14:
+            world.user_data.version = f"plain@{step}"
+            event("another version")
+        before = _unproven(world, proven)
+        history.step()
+        after, version = _unproven(world, proven), world.user_data.version
+        new = [record for record in world.store.select() if record.vm_id not in seen]
+        seen |= {record.vm_id for record in new}
+        for record in new:
+            place = record.vm_type, record.vo
+            assert record.version == version
+            if proven.get(place, set()) - {version} and version not in proven[place]:
+                event("a canary")
+                assert not before[(*place, version)] and len(after[(*place, version)]) == 1
+
+
+def _unproven(world, proven):
+    """By VM type, VO and version the live VMs that have shown nothing yet; what was shown goes into ``proven``."""
+    found = defaultdict(list)
+    for record in world.store.select():
+        facts = world.dirac.pilots.get(record.pilot_reference)
+        at_work = facts is not None and (facts.jobs > 0 or facts.state is PilotState.RUNNING)
+        if record.lived or at_work:
+            proven.setdefault((record.vm_type, record.vo), set()).add(record.version)
+        elif record.outcome is None:
+            found[record.vm_type, record.vo, record.version].append(record)
+    return found
