@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hypothesis import event, given
-from planner_worlds import NOW, executed, policies, snapshots
+from planner_worlds import KEYS, NEW, NOW, VOS, executed, policies, snapshots
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import lived
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
@@ -153,6 +153,7 @@ def test_a_cloud_without_room_for_a_vm_type_is_not_asked_for_it(snapshot, policy
 
 @given(snapshots(), policies)
 def test_an_untried_version_is_tried_by_one_vm_at_a_time(snapshot, policy):
+    snapshot = replace(snapshot, untried={(key, vo): NEW for key in KEYS for vo in VOS})
     plan, after = carried_out(snapshot, policy)
     for (key, vo), version in snapshot.untried.items():
         if any(create.vm_type == key and _is(create.vo, vo) for create in plan.creates):
