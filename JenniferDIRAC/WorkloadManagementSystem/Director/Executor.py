@@ -159,7 +159,7 @@ class Executor:
         :raises UserDataUnavailable: no user-data can be made for it, or not that which the plan was made for
         """
         offering = sight.offerings[create.vm_type]
-        recipient, version = sight.versions.get((create.vm_type, create.vo.lower()), (None, ""))
+        told = sight.versions.get((create.vm_type, create.vo.lower()))
         config = briefing.configs[create.vm_type.endpoint]
         vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
         vm, choice = self._new_id(), offering.choice
@@ -173,7 +173,7 @@ class Executor:
             pilot_reference=pilot_reference(config.ce, vm),
             pilot_stamp=self._new_id(),
             template=vm_type.template,
-            version=version,
+            version=told[1] if told else "",
             image=choice.image.id,
             flavor=choice.flavor.id,
             networks=", ".join(network.id for network in choice.networks),
@@ -183,7 +183,7 @@ class Executor:
         user_data = self._user_data.make(
             config, vm_type, intent, identity, briefing.policy, offering.max_user_data_bytes
         )
-        if recipient is not None and self._user_data.versions([recipient]) != {recipient: version}:
+        if told is None or self._user_data.versions(told[:1]) != dict([told]):
             raise UserDataUnavailable(
                 f"what {create.vm_type} tells its VMs changed during this cycle: the next one starts them"
             )

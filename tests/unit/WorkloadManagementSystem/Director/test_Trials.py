@@ -184,7 +184,9 @@ def test_a_template_that_cannot_be_rendered_starts_nothing_and_breaks_nothing(wo
     assert len(world.live()) == 2 and world.limits() == {Limit.CANARY}
 
 
-def test_a_template_that_changes_between_plan_and_create_waits_for_the_next_cycle(world):
+@pytest.mark.parametrize("before", ["#cloud-config\na: 1\n", "#cloud-config\na: {{ nothing }}\n"])
+def test_a_template_that_changes_between_plan_and_create_waits_for_the_next_cycle(world, before):
+    world.write(before)
     make = world.user_data.make
 
     def changed_meanwhile(*what):
