@@ -205,3 +205,13 @@ class MemoryConfigs:
         with self._db.answering() as db:
             for key in endpoints:
                 db.configs.pop(key, None)
+
+
+class NoSessions:
+    """The VMs of a simulation know no gateway."""
+
+    def gateway_since(self) -> None:
+        return None
+
+    def guest(self, vm_id: str) -> None:
+        return None

@@ -19,6 +19,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigPro
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import BadCertificate, HostCertificate
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Chores import Chore, Chores, Limits, chores_of, over
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.PilotOutputs import PilotOutputs
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
 
 
@@ -187,7 +188,9 @@ def test_a_certificate_that_cannot_be_used_is_named(certificates, tmp_path, what
 
 def chores(world, log=None):
     limits = Limits(lambda: DirectorConfig.read("x", {"VO": "belle", "DrainTimeout": "60"}))
-    made = chores_of(world.store, world.logs, limits, timedelta(days=14), "here:9164", log or world.log)
+    log = log or world.log
+    outputs = PilotOutputs(world.store, world.logs, None, log.warn)  # no VM has ended, so DIRAC is not asked
+    made = chores_of(world.store, world.logs, limits, outputs, timedelta(days=14), "here:9164", log)
     return {chore.name: chore for chore in made}, limits
 
 
