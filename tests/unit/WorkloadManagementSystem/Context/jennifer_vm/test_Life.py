@@ -169,8 +169,9 @@ def test_a_host_that_wants_its_machine_back_cuts_the_farewell_short(told, gatewa
     wait_for(process, "verdict")
     wait_for(process, "pause")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert told.powered_off
+    assert gateway_server.end is not None, output[-3000:]
     assert gateway_server.end["code"] == 200
 
 
