@@ -127,6 +127,23 @@ def test_a_gateway_that_fails_all_the_time_harms_no_pilot(told, gateway_server):
     assert gateway_server.logs["pilot"].decode() == told.log
 
 
+def test_a_gateway_that_comes_back_after_the_payload_gets_all(told, gateway_server, server):
+    server.publish("import time\ntime.sleep(1)\n" + NORMAL_END)
+    gateway_server.envelope["settings"].update(max_lifetime=10**6, lease=10**5)
+    process = told.start()
+    wait_for(process, "pilot-start")
+    gateway_server.away_until = 10**9
+    wait_for(process, "verdict")
+    for _ in range(60):
+        wait_for(process, "pause")
+    gateway_server.away_until = 0
+    process.communicate(timeout=60)
+    assert told.said.code == 200
+    assert gateway_server.end["code"] == 200
+    assert gateway_server.logs["pilot"].decode() == told.log
+    assert b"verdict code=200" in gateway_server.logs["jennifer"]
+
+
 def test_a_gateway_that_goes_for_good_does_not_keep_the_vm_up(told, gateway_server, server):
     server.publish("import time\ntime.sleep(1)\n" + NORMAL_END)
     gateway_server.envelope["settings"]["max_lifetime"] = 10**6
