@@ -73,6 +73,7 @@ def test_a_vm_with_a_gateway_gets_all_from_it_and_tells_it_all(told, gateway_ser
     words = gateway_server.logs["jennifer"].decode().splitlines()
     assert [line.split()[2] for line in words] == told.words[:-2]
     assert gateway_server.heartbeats[0]["phase"] == "boot"
+    assert gateway_server.heartbeats[0]["disk_mib"] > 0
     assert gateway_server.heartbeats[-1]["phase"] == "end"
     assert gateway_server.heartbeats[-1]["notes"] == {"metadata": "closed by nft"}
     assert "clock set" in output
