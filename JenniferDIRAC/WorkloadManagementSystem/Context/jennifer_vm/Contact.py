@@ -40,5 +40,7 @@ class Contact:
             )
         except Ended as interrupt:
             problem = f"{interrupt}; {say_end(self._gateway, code, reason)}"
+        finally:
+            interrupts.ignore()
         if problem:
             self._console.note(f"the gateway does not have all: {problem}")

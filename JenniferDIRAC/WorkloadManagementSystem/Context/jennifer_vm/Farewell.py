@@ -30,9 +30,10 @@ def say_farewell(gateway, heartbeat, uploads, code, reason, clock, lease, latest
         until = min(max(gateway.last_answer, began) + lease, began + 2 * lease, latest)
         if heartbeat.deadline is not None:
             until = min(until, max(heartbeat.deadline, began + LEAST_SECONDS))
-        if clock.monotonic() + pause > until:
+        left = until - clock.monotonic()
+        if left < 1:
             return f"{problem}; {say_end(gateway, code, reason)}"
-        clock.sleep(pause)
+        clock.sleep(min(pause, left))
     raise AssertionError("pauses have no end")
 
 

@@ -154,6 +154,7 @@ class Life:
         logs = {"jennifer": WORDS, "pilot": LOG_FILE, "cloud-init": CLOUD_INIT_LOG}
         paths = {label: under(self.root, path) for label, path in logs.items()}
         work = under(self.root, os.path.dirname(WORK_DIRECTORY))
+        os.makedirs(work, exist_ok=True)
         self.contact = Contact(
             gateway, self.settings, paths, self.root, work, self.clock, self.console, self.interrupts.order
         )

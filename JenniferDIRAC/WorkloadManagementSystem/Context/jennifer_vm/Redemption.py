@@ -45,14 +45,15 @@ def _ask(gateway, ticket, clock, console, latest):
             problem = str(error)
         except Away as error:
             problem, again = str(error), error.again
-        if clock.monotonic() + max(pause, again) > latest:
+        left = latest - clock.monotonic()
+        if left < 1:
             # A certificate is not yet, or no longer, valid by a clock that is wrong.
             when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(clock.now()))
             raise Ended(BAD_NODE, f"cannot redeem the ticket at the gateway (clock {when} UTC); last: {problem}")
         if not told:
             console.note(f"the gateway is away: {problem}")
         told = True
-        clock.sleep(max(pause, again))
+        clock.sleep(min(max(pause, again), left))
     raise AssertionError("pauses have no end")
 
 

@@ -32,11 +32,13 @@ class CA:
         certificate = builder.sign(self.key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def server_files(self) -> str:
-        """Certificate and key of a server named localhost."""
+    def server_files(self, *names: str) -> str:
+        """Certificate and key of a server named localhost, and by these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        pem = self._certificate(subject, key, x509.SubjectAlternativeName([x509.DNSName("localhost")]))
+        pem = self._certificate(
+            subject, key, x509.SubjectAlternativeName([x509.DNSName(name) for name in ("localhost", *names)])
+        )
         form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return pem + key.private_bytes(*form).decode()
 
@@ -46,21 +48,45 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-class PilotServer:
-    """Serves a directory at ``url`` until it is closed."""
+class HereServer:
+    """Serves at ``url``, on this host, until it is closed; over TLS if there is a context."""
 
-    def __init__(self, ca: CA, directory: Path):
-        self.directory = directory / "served"
-        self.directory.mkdir()
-        files = directory / "server.pem"
-        files.write_text(ca.server_files())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files)
-        self._server = ThreadingHTTPServer(("localhost", 0), partial(QuietHandler, directory=str(self.directory)))
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+    def __init__(self, handler, context: ssl.SSLContext | None = None):
+        self._server = ThreadingHTTPServer(("localhost", 0), handler)
+        if context:
+            # A client that stops in the middle of its handshake delays no other: each has its thread.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._server.handle_error = lambda *_: None  # clients that do not trust us, or go away
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.url = f"https://localhost:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"{'https' if context else 'http'}://localhost:{self.port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def server_context(ca: CA, directory: Path, *names: str) -> ssl.SSLContext:
+    """TLS for a server named localhost, and by these names."""
+    files = directory / "server.pem"
+    files.write_text(ca.server_files(*names))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files)
+    return context
+
+
+class PilotServer(HereServer):
+    """Serves a directory with a pilot's files; also by ``names``."""
+
+    def __init__(self, ca: CA, directory: Path, *names: str):
+        self.directory = directory / "served"
+        self.directory.mkdir()
+        handler = partial(QuietHandler, directory=str(self.directory))
+        super().__init__(handler, server_context(ca, directory, *names))
 
     def publish(self, pilot: str, members: tuple[tarfile.TarInfo, ...] = ()) -> None:
         """Offer a ``dirac-pilot.py`` of this text, as DIRAC publishes the real one."""
@@ -76,8 +102,3 @@ class PilotServer:
             for name in ("pilot.json", "pilot.tar")
         ]
         (self.directory / "checksums.sha512").write_text("".join(lines))
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

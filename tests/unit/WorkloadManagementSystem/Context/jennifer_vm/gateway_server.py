@@ -2,9 +2,9 @@
 
 import json
 import re
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from pilot_server import HereServer, server_context
 
 TICKET = "t" * 43
 MAX_CHUNK = 1024 * 1024
@@ -40,11 +40,11 @@ class FakeClock:
         self.off = now - 1_800_000_000 - self.passed
 
 
-class GatewayServer:
+class GatewayServer(HereServer):
     """What one VM's gateway knows. ``faults`` are (operation, what, times): an operation is redeem, heartbeat, end or
     logs; what is a status, ``cut`` (nothing happens) or ``lose`` (it happens, and the answer gets lost)."""
 
-    def __init__(self, ca, directory, vm_id, clock):
+    def __init__(self, ca, directory, vm_id, clock, *names):
         self.vm_id, self.clock, self.ticket = vm_id, clock, TICKET
         self.session = None
         self.envelope = {"settings": {}, "credential": {"kind": "proxy", "pem": "hunter2\n"}}
@@ -54,21 +54,7 @@ class GatewayServer:
         self.away_until = 0.0  # seconds of the clock
         self.faults = []
         self.retry_after = ""
-        files = directory / "gateway.pem"
-        files.write_text(ca.server_files())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files)
-        self._server = ThreadingHTTPServer(("localhost", 0), type("Handler", (_Handler,), {"gateway": self}))
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._server.handle_error = lambda *_: None  # clients that do not trust us
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        self.url = f"https://localhost:{self._server.server_port}"
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(type("Handler", (_Handler,), {"gateway": self}), server_context(ca, directory, *names))
 
     def fault_of(self, operation):
         for place, (where, what, times) in enumerate(self.faults):

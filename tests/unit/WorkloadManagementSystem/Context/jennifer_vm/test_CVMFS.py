@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from pilot_server import HereServer
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import CVMFS
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.CVMFS import configure, shoal_proxies
@@ -15,7 +15,7 @@ NOBODY = "http://127.0.0.1:1"  # a port on which nobody listens
 REPOSITORIES = ["belle.cern.ch", "grid.cern.ch"]
 
 
-class Proxy:
+class Proxy(HereServer):
     """A server that answers every request with one status and text; ``asked`` are its requests' URLs."""
 
     def __init__(self, status=200, text=""):
@@ -31,16 +31,8 @@ class Proxy:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        self.port = self._server.server_port
+        super().__init__(Handler)
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture

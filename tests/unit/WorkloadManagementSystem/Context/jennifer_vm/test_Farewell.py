@@ -58,14 +58,14 @@ def test_one_that_answered_late_is_waited_for_from_then_on(farewell, gateway_ser
 def test_it_is_not_waited_for_longer_than_the_lease(farewell, gateway_server, clock):
     gateway_server.away_until = 10**9
     assert "HTTP status 503" in farewell()
-    assert LEASE - 75 < clock.passed <= LEASE
+    assert clock.passed == pytest.approx(LEASE, abs=1)
 
 
 def test_one_that_answers_and_never_takes_the_log_gets_the_end_report(farewell, gateway_server, clock):
     gateway_server.faults = [("logs", 507, 10**6)]
     assert "but it has the end report" in farewell()
     assert gateway_server.end["code"] == 200
-    assert clock.passed <= 2 * LEASE
+    assert clock.passed < 2 * LEASE + 1
 
 
 @pytest.mark.parametrize("what", ["cut", "lose", 429, 503])
@@ -91,10 +91,10 @@ def test_a_deadline_ends_the_waiting(farewell, gateway_server, clock):
     gateway_server.answer["deadline"] = clock.now() + 500
     gateway_server.faults = [("logs", 503, 10**6)]
     assert "503" in farewell()
-    assert 500 - 75 < clock.passed <= 500
+    assert clock.passed == pytest.approx(500, abs=1)
 
 
 def test_a_life_that_has_to_be_over_soon_does_not_wait(farewell, gateway_server, clock):
     gateway_server.away_until = 10**9
     assert "no end report" in farewell(latest=60)
-    assert clock.passed <= 60
+    assert clock.passed < 61

@@ -73,6 +73,7 @@ def test_a_vm_with_a_gateway_gets_all_from_it_and_tells_it_all(told, gateway_ser
     words = gateway_server.logs["jennifer"].decode().splitlines()
     assert [line.split()[2] for line in words] == told.words[:-2]
     assert gateway_server.heartbeats[0]["phase"] == "boot"
+    assert gateway_server.heartbeats[0]["disk_mib"] > 0
     assert gateway_server.heartbeats[-1]["phase"] == "end"
     assert gateway_server.heartbeats[-1]["notes"] == {"metadata": "closed by nft"}
     assert "clock set" in output
@@ -127,6 +128,23 @@ def test_a_gateway_that_fails_all_the_time_harms_no_pilot(told, gateway_server):
     assert gateway_server.logs["pilot"].decode() == told.log
 
 
+def test_a_gateway_that_comes_back_after_the_payload_gets_all(told, gateway_server, server):
+    server.publish("import time\ntime.sleep(1)\n" + NORMAL_END)
+    gateway_server.envelope["settings"].update(max_lifetime=10**6, lease=10**5)
+    process = told.start()
+    wait_for(process, "pilot-start")
+    gateway_server.away_until = 10**9
+    wait_for(process, "verdict")
+    for _ in range(60):
+        wait_for(process, "pause")
+    gateway_server.away_until = 0
+    process.communicate(timeout=60)
+    assert told.said.code == 200
+    assert gateway_server.end["code"] == 200
+    assert gateway_server.logs["pilot"].decode() == told.log
+    assert b"verdict code=200" in gateway_server.logs["jennifer"]
+
+
 def test_a_gateway_that_goes_for_good_does_not_keep_the_vm_up(told, gateway_server, server):
     server.publish("import time\ntime.sleep(1)\n" + NORMAL_END)
     gateway_server.envelope["settings"]["max_lifetime"] = 10**6
@@ -169,8 +187,9 @@ def test_a_host_that_wants_its_machine_back_cuts_the_farewell_short(told, gatewa
     wait_for(process, "verdict")
     wait_for(process, "pause")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert told.powered_off
+    assert gateway_server.end is not None, output[-3000:]
     assert gateway_server.end["code"] == 200
 
 

@@ -2,16 +2,16 @@
 
 import json
 import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
 import pytest
+from pilot_server import HereServer, server_context
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import load_trust_anchors
 
 
-class PilotLoggingServer:
+class PilotLoggingServer(HereServer):
     """Takes what a Tornado service of DIRAC takes, from clients with a certificate; ``calls`` are method and args."""
 
     def __init__(self, ca, directory):
@@ -28,22 +28,11 @@ class PilotLoggingServer:
             def log_message(self, *_):
                 pass
 
-        (directory / "logging.pem").write_text(ca.server_files())
-        (directory / "logging-ca.pem").write_text(ca.pem)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=directory / "logging-ca.pem")
+        context = server_context(ca, directory)
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(directory / "logging.pem")
-        self._server = ThreadingHTTPServer(("localhost", 0), Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._server.handle_error = lambda *_: None
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        self.url = f"https://localhost:{self._server.server_port}/WorkloadManagement/TornadoPilotLogging"
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        context.load_verify_locations(cadata=ca.pem)
+        super().__init__(Handler, context)
+        self.url += "/WorkloadManagement/TornadoPilotLogging"
 
 
 @pytest.fixture

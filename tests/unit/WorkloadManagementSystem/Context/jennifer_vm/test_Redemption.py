@@ -59,7 +59,13 @@ def test_patience_ends(begin, gateway_server, clock, patience):
     with pytest.raises(Ended, match="cannot redeem the ticket at the gateway .* HTTP status 503") as caught:
         begin(boot_patience=patience)
     assert caught.value.code == 500
-    assert patience - 75 < clock.passed <= patience
+    assert clock.passed == pytest.approx(patience, abs=1)
+
+
+def test_the_last_of_its_patience_is_used_though_the_gateway_asks_to_wait_longer(begin, gateway_server, clock):
+    gateway_server.faults, gateway_server.retry_after = [("redeem", 503, 2)], "600"
+    begin(boot_patience=900)
+    assert clock.waits == [600, 300]
 
 
 def test_a_refusal_is_final_and_clear(begin, gateway_server, clock, tmp_path):
