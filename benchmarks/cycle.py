@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
+from benchmarks.database import database
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
@@ -38,7 +33,6 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import Demand, PilotFacts
 from JenniferDIRAC.WorkloadManagementSystem.Director.Director import Director
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import PilotState, TaskQueue, VMState, VMTypeKey
-from lab.common.mariadb import MariaDB
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/unit/WorkloadManagementSystem/Director"))
 from director_world import PlainUserData, endpoint_of  # noqa: E402
@@ -155,44 +149,6 @@ class Installation:
         )
 
 
-@contextmanager
-def _database() -> Iterator[Engine]:
-    with tempfile.TemporaryDirectory(prefix="jennifer-cycle-") as root:
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            port = free.getsockname()[1]
-        server = MariaDB(
-            Path(root) / "data",
-            port,
-            os.environ,
-            "--innodb-flush-log-at-trx-commit=1",
-            "--innodb-buffer-pool-size=256M",
-        )
-        server.install()
-        with subprocess.Popen(server.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                _wait_for_port(port)
-                server.sql(
-                    "CREATE DATABASE VirtualMachineDB; CREATE USER d@'127.0.0.1'; GRANT ALL ON *.* TO d@'127.0.0.1'"
-                )
-                engine = create_engine(f"mysql+mysqldb://d@127.0.0.1:{port}/VirtualMachineDB?charset=utf8mb4")
-                yield engine
-                engine.dispose()
-            finally:
-                process.terminate()
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit("mariadbd does not answer")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vms", type=int, default=10_000)
@@ -213,7 +169,7 @@ def main() -> int:
             str(cost.statements),
         )
 
-    with _database() as engine:
+    with database() as engine:
         installation = Installation(engine, options.vms, options.endpoints, options.latency)
         add("first", installation.cycle())
         gc.collect()

@@ -10,12 +10,13 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import printable
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import BadTicket, digest, is_token, unseal
@@ -90,7 +91,8 @@ def make_app(parts: Parts) -> FastAPI:
         # It would send exceptions, and what was in a request, wherever the process's environment says.
         telemetry=dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False),
     )
-    app.include_router(_routes(parts))
+    _add_routes(app, parts)
+    app.add_exception_handler(405, _not_allowed)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(StoreUnavailable, _database_away(parts.log))
     bounds = {"PUT": MAX_CHUNK, "": _MAX_JSON}
@@ -126,8 +128,8 @@ _MEANING = {
 }
 
 
-def _routes(parts: Parts) -> APIRouter:
-    routes, sessions, logs = APIRouter(), parts.sessions, parts.logs
+def _add_routes(routes: FastAPI, parts: Parts) -> None:
+    sessions, logs = parts.sessions, parts.logs
     uploads = _Uploads()
 
     def caller(vm_id: VM, credentials: Credentials) -> SessionState:
@@ -200,7 +202,6 @@ def _routes(parts: Parts) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "description": f"At most {MAX_CHUNK} bytes. All of them are appended, or none.",
-                "required": True,
                 "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
             }
         },
@@ -236,8 +237,6 @@ def _routes(parts: Parts) -> APIRouter:
         sessions.gateway_since()
         return Health(status="ok", version=version("JenniferDIRAC"))
 
-    return routes
-
 
 class _Uploads:
     """Those under way, by VM."""
@@ -256,6 +255,13 @@ class _Uploads:
             self._of[vm_id] -= 1
             if not self._of[vm_id]:
                 del self._of[vm_id]
+
+
+async def _not_allowed(request: Request, _: Exception) -> JSONResponse:
+    """Names all methods of the path; the framework names those of the first route only."""
+    here = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    allowed = sorted({method for route in here for method in route.methods})
+    return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(allowed)})
 
 
 async def _unprocessable(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -133,6 +133,13 @@ def open_ear(port: int, host: str = "") -> socket.socket:
 
     :raises OSError: the port is taken, or may not be used
     """
+    ear = _ear(port, host)
+    # asyncio does so for sockets of its own making only; without it every answer takes 40 ms more.
+    ear.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ear
+
+
+def _ear(port: int, host: str) -> socket.socket:
     if not host and socket.has_dualstack_ipv6():
         try:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _TOKEN = r"^[A-Za-z0-9_-]{43}$"
 _MUCH = 2**53  # what every JSON library takes as a whole number
 MAX_REASON = 1000
 
+
+def _whole(value: Any) -> Any:
+    """For JSON 7.0 is a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Token = Annotated[str, StringConstraints(pattern=_TOKEN)]
-Amount = Annotated[int, Field(ge=0, le=_MUCH)]
+Amount = Annotated[int, Field(ge=0, le=_MUCH), BeforeValidator(_whole)]
+Code = Annotated[Literal[100, 200, 300, 400, 500, 600, 700], BeforeValidator(_whole)]
 Number = Annotated[float, Field(ge=0, le=_MUCH, allow_inf_nan=False)]
 NoteName = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 NoteText = Annotated[str, StringConstraints(max_length=200)]
@@ -47,7 +54,7 @@ class Heartbeat(FromVM):
 
 
 class EndReport(FromVM):
-    code: Literal[100, 200, 300, 400, 500, 600, 700] = Field(description="as HSF-TN-2016-04 has them")
+    code: Code = Field(description="as HSF-TN-2016-04 has them")
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] = Field("", description="why, for an operator")
 
 

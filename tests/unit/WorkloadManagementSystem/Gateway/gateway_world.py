@@ -222,7 +222,7 @@ def certificates_in(directory):
 def main(directory):
     """Tells its port on standard output."""
     root = Path(directory)
-    world = World(root, root / "security")
+    world = World(root, root / "security", patience=1)
     print(world.port, flush=True)
     world.listener.listen()
 

@@ -4,18 +4,21 @@ import http.client
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from gateway_world import HOUR, Log, asked, certificates_in, make_vm, now
+from gateway_world import HOUR, Log, World, asked, certificates_in, make_vm, now
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import GatewaySession
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import BadCertificate, HostCertificate
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Chores import Chore, Chores, Limits, chores_of, over
@@ -117,23 +120,26 @@ def test_a_gateway_ends_in_good_order_when_it_is_told_to(start, tmp_path, certif
         connection.close()
 
 
-def test_a_renewed_certificate_is_taken_without_a_restart(start, certificates, tmp_path):
-    world = start()
-    first = served_certificate(world)
-    renewed = certificates_in(tmp_path / "renewed")
+def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path, certificates):
     mine = tmp_path / "mine"
-    mine.mkdir()
-    for name in ("hostcert.pem", "hostkey.pem"):
-        shutil.copy(certificates / name, mine / name)
-    certificate = HostCertificate(mine / "hostcert.pem", mine / "hostkey.pem")
-    world.listener._config.ssl = certificate.context
-    assert certificate.renew() is False
-    replace(renewed / "hostcert.pem", mine / "hostcert.pem")
-    with pytest.raises(BadCertificate, match="hostkey.pem"):  # between the two writes
-        certificate.renew()
-    replace(renewed / "hostkey.pem", mine / "hostkey.pem")
-    assert certificate.renew() is True
-    assert served_by(certificate) != first
+    shutil.copytree(certificates, mine, symlinks=True)
+    renewed = certificates_in(tmp_path / "renewed")
+    with World(tmp_path, mine) as world:
+        world.listener._config.timeout_notify = 0  # it looks every second
+        first = served_certificate(world)
+        replace(renewed / "hostcert.pem", mine / "hostcert.pem")
+        assert within(10, lambda: world.log.of("error"))  # the new certificate, and still the old key
+        assert served_certificate(world) == first
+        replace(renewed / "hostkey.pem", mine / "hostkey.pem")
+        assert within(10, lambda: served_certificate(world) != first)
+    assert world.log.of("notice") == ["The host's certificate was renewed"]
+
+
+def within(seconds, condition):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    return condition()
 
 
 def replace(source, target):
@@ -142,33 +148,7 @@ def replace(source, target):
 
 
 def served_certificate(world):
-    connection = world.raw()
-    try:
-        return connection.getpeercert(binary_form=True)
-    finally:
-        connection.close()
-
-
-def served_by(certificate):
-    """What a TLS client of this very context is shown."""
-    import socket
-    import ssl
-
-    ours, theirs = socket.socketpair()
-
-    def serve():
-        with certificate.context.wrap_socket(ours, server_side=True) as one:
-            one.recv(1)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(theirs) as connection:
-        found = connection.getpeercert(binary_form=True)
-        connection.sendall(b"x")
-    thread.join(10)
-    return found
+    return ssl.get_server_certificate(("127.0.0.1", world.port), timeout=10)
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "passphrase"])
@@ -203,8 +183,6 @@ def test_a_gateway_says_that_it_is_there_and_forgets_what_is_of_no_use(start):
     assert world.store.sessions.gateway_since() is not None
     assert limits().drain_timeout == timedelta(seconds=60)
     with world.store._database.transaction() as session:
-        from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import GatewaySession
-
         assert session.get(GatewaySession, late.id).sealed is None
 
 
