@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
 
 from JenniferDIRAC.WorkloadManagementSystem.CLI import Tables
+from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler import VirtualMachineManager
-from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryStore import MemoryStore
 
 KEY = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9-4core")
 
@@ -17,7 +19,7 @@ KEY = VMTypeKey("CLOUD.GRIF.fr", "grif", "el9-4core")
 @pytest.fixture
 def manager():
     """With two VMs, of which nobody noted what the second was told."""
-    store = MemoryStore()
+    store = VirtualMachineStore(create_engine("sqlite://", poolclass=StaticPool))
     store.record_intents(
         [
             Intent(str(number) * 32, KEY, "belle", 4, 8192, 7, f"cloud://grif/{number}", "0", "el9", version)
