@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites, read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, did_you_mean
@@ -36,6 +37,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import (
     served,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
+from JenniferDIRAC.WorkloadManagementSystem.Director.GatewayCheck import check_gateways
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import (
     Aspect,
     Finding,
@@ -172,10 +174,17 @@ class SiteChecker:
         findings = check_sections((), self._sites.problems)
         if vos:
             findings.append(check_director(vos))
+            findings += self._gateways()
         for vo in vos:
             findings.append(check_pilot_credential(vo, [one for one in vm_types if vo in one.vos]))
             findings.append(check_pilot_server(vo))
         return findings
+
+    def _gateways(self) -> list[Finding]:
+        try:
+            return check_gateways(read_director_config(), self._served)
+        except ConfigError as error:
+            return [Finding("DIRAC", Aspect.GATEWAY, Verdict.NOT_TRIED, str(error), "mend the director's section")]
 
 
 def trials(checked: Iterable[Checked], vm_type: str) -> tuple[list[Trial], list[Finding]]:

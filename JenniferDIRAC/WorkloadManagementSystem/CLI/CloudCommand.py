@@ -305,8 +305,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Everything between a registered site and its first VM: CS section, resource status, credential, project, quota,
-    image, flavor, network, template, size of the user-data, pilot credential and pilot server, each ok or with what to
-    do. Run it on the director's host, or wherever the same clouds.yaml is.
+    image, flavor, network, template, size of the user-data, gateway, pilot credential and pilot server, each ok or with
+    what to do. Run it on the director's host, or wherever the same clouds.yaml is.
 
     --boot starts a VM that is no director's, with the real user-data but without a proxy, and follows it to its first
     word and until it has fetched the pilot. It is deleted whatever happens, and after Ctrl-C too.

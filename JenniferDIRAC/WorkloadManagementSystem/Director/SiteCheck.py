@@ -44,6 +44,7 @@ class Aspect(StrEnum):
 
     SECTION = "CS section"
     DIRECTOR = "director"
+    GATEWAY = "gateway"
     STATUS = "resource status"
     PILOT_CREDENTIAL = "pilot credential"
     PILOT_SERVER = "pilot server"

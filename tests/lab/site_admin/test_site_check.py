@@ -36,6 +36,18 @@ def test_a_registered_site_is_ok_in_every_line(dirac, command):
         assert found[f"{where}/vm-1core", aspect][0] == "ok"
     for aspect in ("pilot credential", "pilot server"):
         assert found["VO belle", aspect][0] == "ok"
+    assert found["DIRAC", "gateway"][0] == "ok"
+
+
+def test_a_gateway_that_does_not_answer_fails_and_none_is_warned_of(dirac, command, change):
+    command(*REGISTER)
+    section = "/Systems/WorkloadManagement/Agents/CloudDirector"
+    change({f"{section}/Gateway": "https://127.0.0.1:9"})
+    verdict, detail = findings(command("check", SITE, "--json"))["DIRAC", "gateway"]
+    assert (verdict, "https://127.0.0.1:9 does not answer" in detail) == ("FAILED", True)
+    change({f"{section}/Gateway": None})
+    verdict, detail = findings(command("check", SITE, "--json"))["DIRAC", "gateway"]
+    assert (verdict, "proxy stands in its user-data" in detail) == ("warning", True)
 
 
 def test_a_broken_cloud_fails_alone(dirac, command, clouds, cloud, project):
