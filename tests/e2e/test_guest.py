@@ -126,7 +126,7 @@ def live(gateway, request, tmp_path):
         end, ended = time.monotonic() + LIFE_SECONDS, []
         while not ended and time.monotonic() < end:
             ended = select.select([process], [], [], 0.5)[0]
-            gateway.answer["drain"] = any(heartbeat["jobs"] for heartbeat in gateway.heartbeats)
+            gateway.answer["drain"] = any("jobs" in heartbeat["notes"] for heartbeat in gateway.heartbeats)
         os.close(process)
         console = cloud.console_log(server.id)
         assert ended, console

@@ -160,7 +160,7 @@ class Gateway:
             raise OtherOffset(values["size"])
         if status == 410:
             raise Over(f"HTTP status 410: {text}")
-        if status in (401, 408, 429) or status >= 500:
+        if status in (400, 401, 408, 429) or status >= 500:  # 400: a body that broke off
             again = min(int(retry_after), LONGEST_RETRY) if retry_after.isdigit() else 0
             raise Away(f"HTTP status {status}: {text}", again, slow=status == 408)
         raise Refused(status, text)

@@ -118,8 +118,11 @@ class Heartbeat:
     def _report(self):
         report = vitals(self._root, self._work)
         report["phase"] = self._status.phase
-        report["jobs"] = self._status.log.jobs if self._status.log else 0
+        report["jobs"] = running_payloads(self._root)
         report["notes"] = {name: printable(text) for name, text in list(self._status.notes.items())}
+        log = self._status.log
+        if log and log.jobs:
+            report["notes"]["jobs"] = f"{log.jobs} received, {log.failed_payloads} failed"
         return report
 
     def _reason_to_stop(self):

@@ -59,7 +59,7 @@ def test_a_redirect_leads_nowhere(gateway, gateway_server, status):
     assert len(gateway_server.requests) == asked + 1
 
 
-@pytest.mark.parametrize("what", [401, 408, 429, 500, 503, 507, "cut", "lose"])
+@pytest.mark.parametrize("what", [400, 401, 408, 429, 500, 503, 507, "cut", "lose"])
 def test_trouble_that_may_pass_is_no_refusal(gateway, gateway_server, what):
     gateway_server.faults = [("heartbeat", what, 1)]
     with pytest.raises(Away):

@@ -51,12 +51,15 @@ def test_a_heartbeat_tells_how_the_vm_is(heart, gateway_server, tmp_path):
     heart._status.log = PilotLog()
     heart._status.log.jobs = 3
     heart._status.phase = "pilot"
+    payload(tmp_path, 7)
+    payload(tmp_path, 8)
     assert heart.tell()
     (told,) = gateway_server.heartbeats
     assert set(told) == {"phase", "uptime", "load", "jobs", "disk_mib", "memory_mib", "notes"}
-    assert (told["phase"], told["jobs"], told["memory_mib"], len(told["load"])) == ("pilot", 3, 2000, 3)
+    assert (told["phase"], told["jobs"], told["memory_mib"], len(told["load"])) == ("pilot", 2, 2000, 3)
     assert told["disk_mib"] > 0
     assert len(told["notes"]["cvmfs"]) == 200
+    assert told["notes"]["jobs"] == "3 received, 0 failed"
 
 
 def test_a_beat_sends_the_logs_too(heart, gateway_server, tmp_path):

@@ -75,7 +75,7 @@ def test_a_vm_with_a_gateway_gets_all_from_it_and_tells_it_all(told, gateway_ser
     assert gateway_server.heartbeats[0]["phase"] == "boot"
     assert gateway_server.heartbeats[0]["disk_mib"] > 0
     assert gateway_server.heartbeats[-1]["phase"] == "end"
-    assert gateway_server.heartbeats[-1]["notes"] == {"metadata": "closed by nft"}
+    assert gateway_server.heartbeats[-1]["notes"] == {"metadata": "closed by nft", "jobs": "1 received, 0 failed"}
     assert "clock set" in output
 
 
