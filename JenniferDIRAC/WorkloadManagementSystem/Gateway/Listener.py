@@ -12,7 +12,9 @@ import contextlib
 import errno
 import logging
 import resource
+import signal
 import socket
+import threading
 from typing import Any
 
 import uvicorn
@@ -113,6 +115,9 @@ class Listener:
         def loop() -> asyncio.AbstractEventLoop:
             return type("Loop", (_Loop,), {"patience": self._patience})()
 
+        if threading.current_thread() is threading.main_thread():
+            for one in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it has ended
+                signal.signal(one, lambda *_: self.stop())
         with asyncio.Runner(loop_factory=loop) as runner:
             runner.run(self.server.serve(sockets=[self._ear]))
 

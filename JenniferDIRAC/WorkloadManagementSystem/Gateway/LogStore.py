@@ -120,7 +120,7 @@ class LogStore(LogFiles):
         self._total = sum(kept.size for kept in self._all())
         probe = root / f".probe-{os.getpid()}"
         probe.touch(0o600)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
 
     def append(self, vm_id: str, label: str, offset: int, data: bytes) -> int:
         """Put ``data`` at the end of a log, which must be at ``offset``; all of it or nothing. The log's new size.

@@ -2,6 +2,7 @@
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -118,6 +119,25 @@ def test_a_vm_may_begin_again_after_its_directory_was_deleted(store):
     log_of(store, A, 1, 15 * DAY)
     store.clear(everyone, FORTNIGHT)
     assert store.append(A, "pilot", 0, b"new") == 3
+
+
+def test_two_processes_that_append_to_one_log_never_overwrite_each_other(store):
+    pieces = [bytes([65 + writer]) * (100 + writer) for writer in range(4)]
+
+    def write(piece):
+        mine, done = LogStore(store.root, Quotas(MIB, 4, MIB, MIB), 1024 * MIB), 0
+        while done < 50:
+            try:
+                mine.append(A, "pilot", mine.size(A, "pilot"), piece)
+                done += 1
+            except WrongOffset:
+                continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, pieces))
+    written = re.findall(rb"(?:A{100}|B{101}|C{102}|D{103})", store.read(A, "pilot", 0, MIB))
+    assert sorted(written) == sorted(pieces * 50)
+    assert store.size(A, "pilot") == sum(map(len, pieces)) * 50
 
 
 def test_another_process_reads_what_was_written(store):

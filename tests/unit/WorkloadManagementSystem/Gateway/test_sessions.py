@@ -101,6 +101,12 @@ def test_json_that_is_meant_to_break_something_does_not(world, body):
     assert vm.beat().status == 200
 
 
+def test_a_heartbeat_that_is_a_book_is_refused(world):
+    vm = world.guest()
+    book = b'{"phase": "pilot", "notes": {"a": "' + b"x" * 65536 + b'"}}'
+    assert vm.ask("POST", "heartbeat", book, headers={"Content-Type": "application/json"}).status == 413
+
+
 def test_a_vm_that_drains_hears_so_and_until_when(world):
     vm = world.guest()
     assert vm.beat().json["drain"] is False
