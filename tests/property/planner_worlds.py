@@ -34,6 +34,7 @@ ENDPOINTS = (EndpointKey("CLOUD.GRIF.fr", "grif"), EndpointKey("VCYCLE.Napoli.it
 KEYS = tuple(VMTypeKey(where.site, where.ce, queue) for where in ENDPOINTS for queue in ("a", "b"))
 VOS = ("belle", "t2k.org", "hyperk.org")  # the last one is another installation's
 DOMAIN = "project"
+OLD, NEW = "el9@1", "el9@2"  # versions of what a VM is told
 ALIVE = (ServerState.BUILDING, ServerState.ACTIVE, ServerState.UNKNOWN)
 LIVE_STATES = (VMState.PLANNED, VMState.REQUESTED, VMState.BOOTING, VMState.RUNNING, VMState.DRAINING)
 
@@ -112,6 +113,7 @@ def machines(draw, number):
         pilot_entered_at=draw(st.sampled_from((created, created, NOW, None))),
         jobs_known=draw(st.sampled_from((True, True, False))),
         running_at=draw(st.none() | past) if state in (VMState.RUNNING, VMState.DRAINING) else None,
+        version=draw(st.sampled_from((OLD, NEW))),
     )
 
 
@@ -194,6 +196,10 @@ def levers(draw):
     return Lever(draw(st.integers(1, 3)), kind, "anna", "maintenance", NOW - timedelta(hours=2), until, **names)
 
 
+def untried():
+    return st.dictionaries(st.tuples(st.sampled_from(KEYS), st.sampled_from(VOS[:2])), st.just(NEW), max_size=4)
+
+
 @st.composite
 def snapshots(draw, cores=sizes, processors=sizes, crossing=True):
     """A world of up to four queues, six records and two endpoints with two VM types each.
@@ -217,6 +223,7 @@ def snapshots(draw, cores=sizes, processors=sizes, crossing=True):
         vo_bounds=draw(st.dictionaries(st.sampled_from(VOS), bounds(), max_size=1)) if crossing else {},
         domains=draw(st.just({}) | st.builds(lambda limits: {DOMAIN: limits}, bounds())),
         levers=tuple(draw(st.lists(levers(), max_size=2))) if draw(st.sampled_from((False,) * 7 + (True,))) else (),
+        untried=draw(untried()) if draw(st.sampled_from((False, False, False, True))) else {},
     )
 
 
@@ -236,6 +243,7 @@ def executed(snapshot, plan):
             since=NOW,
             server_id=f"new{number}",
             task_queue=create.task_queue,
+            version=snapshot.untried.get((create.vm_type, create.vo.lower()), OLD),
         )
         for number, create in enumerate(plan.creates)
     ]

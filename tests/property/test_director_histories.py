@@ -1,6 +1,7 @@
 """Whole directors over clouds in memory, through random faults that stop: every VM ends, and nothing is left."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -119,3 +120,39 @@ def test_a_held_vm_outlives_every_timeout(seed):
         history.live()
     assert {record.vm_id for record in world.store.live()} == held
     assert world.cloud.calls[Call.DELETE] == 0
+
+
+@settings(max_examples=4)
+@given(st.integers(0, 2**32), st.sampled_from((0.01, 0.05)))
+def test_of_each_new_version_one_vm_at_a_time_is_started_until_one_lived(seed, rate):
+    history = History(seed, rate)
+    world, seen, tried = history.world, set(), set()
+    for step in range(BUSY // STEP):
+        if step % 15 == 14:
+            world.user_data.version = f"plain@{step}"
+            event("another version")
+        version, before = world.user_data.version, world.store.select()
+        worked = {(record.vm_type, record.vo) for record in before if record.lived and record.version != version}
+        seen |= {record.vm_id for record in before}
+        history.step()
+        after = world.store.select()
+        unproven = Counter(
+            (record.vm_type, record.vo)
+            for record in after
+            if record.version == version and record.outcome is None and not _is_at_work(world, record)
+        )
+        tried |= {
+            (record.vm_type, record.vo, record.version)
+            for record in after
+            if record.lived or _is_at_work(world, record)
+        }
+        for record in after:
+            place = record.vm_type, record.vo
+            if record.vm_id not in seen and place in worked and (*place, version) not in tried:
+                event("a canary")
+                assert record.version == version and unproven[place] == 1
+
+
+def _is_at_work(world, record):
+    facts = world.dirac.pilots.get(record.pilot_reference)
+    return record.jobs > 0 or (facts is not None and (facts.jobs > 0 or facts.state is PilotState.RUNNING))

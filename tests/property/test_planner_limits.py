@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from hypothesis import event, given
-from planner_worlds import NOW, executed, policies, snapshots
+from planner_worlds import KEYS, NEW, NOW, VOS, executed, policies, snapshots
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import lived
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Ends import OVER
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, LeverKind, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
@@ -150,6 +152,17 @@ def test_a_cloud_without_room_for_a_vm_type_is_not_asked_for_it(snapshot, policy
 
 
 @given(snapshots(), policies)
+def test_an_untried_version_is_tried_by_one_vm_at_a_time(snapshot, policy):
+    snapshot = replace(snapshot, untried={(key, vo): NEW for key in KEYS for vo in VOS})
+    plan, after = carried_out(snapshot, policy)
+    for (key, vo), version in snapshot.untried.items():
+        if any(create.vm_type == key and _is(create.vo, vo) for create in plan.creates):
+            event("tried")
+            mine = [vm for vm in after if vm.vm_type == key and _is(vm.vo, vo) and vm.version == version]
+            assert sum(1 for vm in mine if vm.state not in OVER and not lived(vm)) == 1
+
+
+@given(snapshots(), policies)
 def test_every_stop_has_its_numbers_and_stands_for_a_vm_type_that_was_asked(snapshot, policy):
     plan = plan_cycle(snapshot, policy, NOW)
     keys = {vm_type.key for endpoint in snapshot.endpoints for vm_type in endpoint.vm_types}
@@ -183,8 +196,9 @@ def test_without_limits_room_is_all_that_stops(snapshot, policy):
         domains={},
         levers=(),
         recent_ends=(),
+        untried={},
     )
     never = {limit for limit in Limit if "Max" in limit.value or "Quota" in limit.value}
-    never |= {Limit.SHARE, Limit.PAUSED, Limit.DRAINED}
+    never |= {Limit.SHARE, Limit.CANARY, Limit.PAUSED, Limit.DRAINED}
     never -= {Limit.MAX_BOOTING, Limit.MAX_CREATES_PER_CYCLE}
     assert not never & {stop.limit for stop in plan_cycle(free, policy, NOW).stops}

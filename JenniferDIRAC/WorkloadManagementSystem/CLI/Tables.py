@@ -31,6 +31,7 @@ _RECORD = (
     ("networks", "networks"),
     ("zone", "zone"),
     ("template", "template"),
+    ("version", "version of its context"),
     ("task_queue", "started for task queue"),
     ("pilot_reference", "pilot reference"),
     ("pilot_stamp", "pilot stamp"),
@@ -64,12 +65,15 @@ def vms(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not records:
         console.print("No such VM.")
         return
-    shown = table("VM", "Endpoint", "VM type", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason")
+    shown = table(
+        "VM", "Endpoint", "VM type", "Version", "VO", "Cores", "State", "Since (UTC)", "Jobs", "Outcome", "Reason"
+    )
     for one in records:
         shown.add_row(
             plain(one["vm_id"][:12]),
             plain(f"{one['site']}/{one['ce']}"),
             plain(one["queue"]),
+            plain(one.get("version", "")),
             plain(one["vo"]),
             str(one["cores"]),
             Text(one["state"], style=_STATE_STYLE.get(one["state"], "yellow")),

@@ -122,6 +122,7 @@ class VM(Base):
         Index("ix_vm_created_at", "created_at"),
         Index("ix_vm_ended_at", "ended_at"),
         Index("ix_vm_touched_at", "touched_at"),
+        Index("ix_vm_version", "site", "ce", "queue", "vo", "version"),
         _TABLE,
     )
     vm_id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -138,6 +139,7 @@ class VM(Base):
     pilot_stamp: Mapped[str] = mapped_column(String(64))
     task_queue: Mapped[int]
     template: Mapped[str] = mapped_column(_Name)
+    version: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
     outcome: Mapped[Outcome | None]
     outcome_reason: Mapped[str] = mapped_column(_Reason, default="")
     code: Mapped[int] = mapped_column(default=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import ERROR_CODE, GOOD_OUTCOMES
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     EndpointKey,
@@ -19,7 +20,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
 
 @dataclass(frozen=True)
 class Intent:
-    """A VM that is about to be asked for; ``vm_id`` is a UUID as 32 hexadecimal digits."""
+    """A VM that is about to be asked for; ``vm_id`` is a UUID as 32 hexadecimal digits. ``version`` is that of all
+    that it is told at boot."""
 
     vm_id: str
     vm_type: VMTypeKey
@@ -30,6 +32,7 @@ class Intent:
     pilot_reference: str
     pilot_stamp: str
     template: str = ""
+    version: str = ""
     image: str = ""
     flavor: str = ""
     networks: str = ""
@@ -46,7 +49,8 @@ class VMRecord:
     """All we know of one VM, except its console.
 
     ``since`` is when it came into its state. ``image``, ``flavor`` and ``networks`` are the resolved ids, the last
-    joined by commas. ``code`` is HSF's, 0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
+    joined by commas. ``version`` is that of all that it was told at boot, "" where nobody noted it. ``code`` is HSF's,
+    0 while there is none. ``said_*`` are the VM's own words: not to be trusted.
     ``no_room``: the cloud had no room for it. ``heartbeat_at`` is its last heartbeat.
     ``pilot_entered_at`` is since when DIRAC knows its pilot.
     """
@@ -63,6 +67,7 @@ class VMRecord:
     pilot_stamp: str
     task_queue: int
     template: str
+    version: str = ""
     outcome: Outcome | None = None
     outcome_reason: str = ""
     code: int = 0
@@ -88,6 +93,11 @@ class VMRecord:
         return self.vm_type.endpoint
 
     @property
+    def lived(self) -> bool:
+        """Whether it came to life well, as far as a record tells: it had a job, or ended in good order."""
+        return self.jobs > 0 or (self.outcome in GOOD_OUTCOMES and self.code < ERROR_CODE)
+
+    @property
     def recent_end(self) -> RecentEnd | None:
         """Its end, if that tells of a VM type's room or health: not that of a VM which an absent cloud never made."""
         if self.outcome is None or self.ended_at is None:
@@ -103,6 +113,15 @@ class VMRecord:
             return False
         # Within a cycle the word is seen first, and may be old.
         return self.first_word_at is None or self.pilot_entered_at < self.first_word_at
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A version of what VMs of a type are told for a VO."""
+
+    vm_type: VMTypeKey
+    vo: str
+    version: str
 
 
 @dataclass(frozen=True)

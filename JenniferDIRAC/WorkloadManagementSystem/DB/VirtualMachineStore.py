@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar, Unpack
 
-from sqlalchemy import ColumnElement, Engine, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -44,8 +44,9 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.Plans import Plans
 from JenniferDIRAC.WorkloadManagementSystem.DB.Reports import Reports
 from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, History, Installation
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, Trial, VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Planner import Lifecycle
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import ERROR_CODE, GOOD_OUTCOMES
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
 
 __all__ = [
@@ -70,6 +71,7 @@ _SHORTEST_PREFIX = 6
 _RECORDED = tuple(f.name for f in fields(VMRecord) if f.name != "vm_type")
 _COLUMNS = (VM.site, VM.ce, VM.queue, *(getattr(VM, name) for name in _RECORDED))
 _INTENDED = tuple(f.name for f in fields(Intent) if f.name != "vm_type")
+_LIVED = or_(VM.jobs > 0, and_(VM.outcome.in_(GOOD_OUTCOMES), VM.code < ERROR_CODE))  # VMRecord.lived
 _vm_type = lru_cache(maxsize=None)(VMTypeKey)  # thousands of records share a few
 VM_ID_PREFIX = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 
@@ -289,6 +291,20 @@ class VirtualMachineStore:
     def recent_ends(self, since: datetime) -> tuple[VMRecord, ...]:
         """The VMs that ended at ``since`` or later, oldest end first."""
         return self._records(select(*_COLUMNS).where(VM.ended_at >= since).order_by(VM.ended_at))
+
+    def untried(self, trials: Collection[Trial]) -> frozenset[Trial]:
+        """Those with which no VM came to life well, though one did with another version, or with one that nobody
+        noted."""
+        found = set()
+        with self._database.transaction() as session:
+            for trial in trials:
+                key = trial.vm_type
+                place = VM.site == key.site, VM.ce == key.ce, VM.queue == key.queue, VM.vo == trial.vo, _LIVED
+                with_it = select(VM.vm_id).where(*place, VM.version == trial.version).limit(1)
+                with_another = select(VM.vm_id).where(*place, VM.version != trial.version).limit(1)
+                if session.scalar(with_it) is None and session.scalar(with_another) is not None:
+                    found.add(trial)
+        return frozenset(found)
 
     def counts(self) -> tuple[Count, ...]:
         """VMs and cores that have not ended, by endpoint, VO and state."""

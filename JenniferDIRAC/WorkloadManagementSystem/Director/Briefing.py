@@ -8,6 +8,7 @@ from datetime import datetime
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey, Lever
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy
 
@@ -21,8 +22,8 @@ class Briefing:
     are not looked at. ``closed`` says why nothing is started at an endpoint, besides what DIRAC says of it.
 
     ``gateway_since`` is since when VMs could reach a gateway without a break; None: there is none, or it is away.
-    ``vos`` can be served, ``refused_vos`` say why others cannot. ``vo_bounds`` are limits of VOs everywhere,
-    ``domains`` those of quota domains.
+    ``vos`` can be served, ``refused_vos`` say why others cannot. ``profiles`` are those of the VOs that can be served.
+    ``vo_bounds`` are limits of VOs everywhere, ``domains`` those of quota domains.
     """
 
     installation: str
@@ -39,3 +40,4 @@ class Briefing:
     vo_bounds: Mapping[str, Bounds] = field(default_factory=dict)
     domains: Mapping[str, Bounds] = field(default_factory=dict)
     gateway_since: datetime | None = None
+    profiles: Mapping[str, ProfileConfig] = field(default_factory=dict)

@@ -148,4 +148,5 @@ def _attempt(intent: Intent, answer: Created | NotCreated | None, now: datetime)
         server_id=answer.server.id if isinstance(answer, Created) else "",
         outcome=answer.outcome if isinstance(answer, NotCreated) else None,
         no_room=isinstance(answer, NotCreated) and answer.no_room,
+        version=intent.version,
     )

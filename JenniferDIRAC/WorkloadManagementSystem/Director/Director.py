@@ -40,7 +40,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDa
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper, Wards
 from JenniferDIRAC.WorkloadManagementSystem.Director.Workers import Workers
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Plan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Bounds, EndpointKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
 # A gap longer than this many polling times and one long cycle is a pause of the director.
@@ -92,12 +92,13 @@ class Director:
         self._workers = Workers(make_worker, make_cloud)
         self._leases = LeaseKeeper(store.leases, log.warn)
         self._wards = WardKeeper(store.configs)
-        self._observer = Observer(store, self._records, dirac, self._workers, log.warn, log.error)
+        user_data = user_data or UserDataMaker(dirac, store.sessions)
+        self._observer = Observer(store, self._records, dirac, self._workers, user_data, log.warn, log.error)
         self._executor = Executor(
             store,
             self._records,
             self._workers,
-            user_data or UserDataMaker(dirac, store.sessions),
+            user_data,
             log.warn,
             now,
             self._leases.has,
@@ -141,7 +142,7 @@ class Director:
         wards = self._wards.wards(sites, self._records.endpoints)
         self._orphans.stand(wards.orphans())
         self._workers.keep(wards.configs)
-        refused_vos, vo_bounds = self._vos(config)
+        refused_vos, profiles = self._vos(config)
         briefing = Briefing(
             installation=installation,
             now=now,
@@ -154,7 +155,8 @@ class Director:
             others=holding.others,
             closed=wards.closed,
             levers=self._store.levers.standing(now),
-            vo_bounds=vo_bounds,
+            vo_bounds={vo: bounds_of(profile) for vo, profile in profiles.items()},
+            profiles=profiles,
             domains={name: bounds_of(limits) for name, limits in config.quota_domains.items()},
             gateway_since=self._gateway_since(config, wards),
         )
@@ -249,16 +251,16 @@ class Director:
             self._watching_since = now
         self._last_cycle = now
 
-    def _vos(self, config: DirectorConfig) -> tuple[dict[str, str], dict[str, Bounds]]:
-        """Why VOs cannot be served, and the limits of the others over all endpoints."""
-        refused, bounds = {}, {}
+    def _vos(self, config: DirectorConfig) -> tuple[dict[str, str], dict[str, ProfileConfig]]:
+        """Why VOs cannot be served, and the profiles of the others."""
+        refused, profiles = {}, {}
         for vo in config.vos:
             try:
                 self._dirac.pilot_credential(vo)
-                bounds[vo] = bounds_of(self._read_profile(vo))
+                profiles[vo] = self._read_profile(vo)
             except (DiracUnavailable, ConfigError) as error:
                 refused[vo] = str(error)
-        return refused, bounds
+        return refused, profiles
 
 
 def _longest_pause(config: DirectorConfig) -> timedelta:

@@ -24,14 +24,13 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Carried import Carried, Cre
 from JenniferDIRAC.WorkloadManagementSystem.Director.EndpointWorker import EndpointWorker
 from JenniferDIRAC.WorkloadManagementSystem.Director.Errand import Errand, Result, run_errand
 from JenniferDIRAC.WorkloadManagementSystem.Director.LeftoverSweep import LeftoverSweep, Swept
-from JenniferDIRAC.WorkloadManagementSystem.Director.Observation import Offering
 from JenniferDIRAC.WorkloadManagementSystem.Director.Punctuality import Punctuality
 from JenniferDIRAC.WorkloadManagementSystem.Director.Sight import Sight
 from JenniferDIRAC.WorkloadManagementSystem.Director.StubbornServers import StubbornServers
 from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import pilot_reference
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker, UserDataUnavailable
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Collect, Create, Delete, Move, Plan
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState, VMTypeKey
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, VMState
 
 ACTOR = "director"
 NOT_MADE_CODE = 700  # HSF-TN-2016-04: other
@@ -80,7 +79,7 @@ class Executor:
         deletes = self._stubborn.to_send(deletes, sight.snapshot.vms, briefing.policy, self._now())
         self._stubborn.tell_of(collects, self._now())
         sweeps = self._leftovers.due(sight.snapshot.endpoints, self._now())
-        carried = self._prepare(plan.creates, sight.offerings, briefing)
+        carried = self._prepare(plan.creates, sight, briefing)
         try:
             self._store.record_intents([start.intent for start in carried.starts], self._now(), claim=claim)
         except Overtaken as error:
@@ -135,9 +134,7 @@ class Executor:
                 self._tell_swept(result)
         return None
 
-    def _prepare(
-        self, creates: Iterable[Create], offerings: Mapping[VMTypeKey, Offering], briefing: Briefing
-    ) -> Carried:
+    def _prepare(self, creates: Iterable[Create], sight: Sight, briefing: Briefing) -> Carried:
         """User-data for every VM; what cannot be made for one VM of an endpoint and VO is not tried for the next.
 
         Nor is anything where its endpoint takes nothing now: an intent that is not sent would have to be waited for.
@@ -151,16 +148,18 @@ class Executor:
             if place in refusals:
                 continue
             try:
-                starts.append(self._start(create, offerings[create.vm_type], briefing))
+                starts.append(self._start(create, sight, briefing))
             except UserDataUnavailable as error:
                 refusals[place] = str(error)
         return Carried(tuple(starts), refusals)
 
-    def _start(self, create: Create, offering: Offering, briefing: Briefing) -> Start:
+    def _start(self, create: Create, sight: Sight, briefing: Briefing) -> Start:
         """All that a create is about to need.
 
-        :raises UserDataUnavailable: no user-data can be made for it
+        :raises UserDataUnavailable: no user-data can be made for it, or not that which the plan was made for
         """
+        offering = sight.offerings[create.vm_type]
+        told = sight.versions.get((create.vm_type, create.vo.lower()))
         config = briefing.configs[create.vm_type.endpoint]
         vm_type = next(one for one in config.vm_types if one.queue == create.vm_type.queue)
         vm, choice = self._new_id(), offering.choice
@@ -174,6 +173,7 @@ class Executor:
             pilot_reference=pilot_reference(config.ce, vm),
             pilot_stamp=self._new_id(),
             template=vm_type.template,
+            version=told[1] if told else "",
             image=choice.image.id,
             flavor=choice.flavor.id,
             networks=", ".join(network.id for network in choice.networks),
@@ -183,6 +183,10 @@ class Executor:
         user_data = self._user_data.make(
             config, vm_type, intent, identity, briefing.director, offering.max_user_data_bytes
         )
+        if told is None or self._user_data.versions(told[:1]) != dict([told]):
+            raise UserDataUnavailable(
+                f"what {create.vm_type} tells its VMs changed during this cycle: the next one starts them"
+            )
         description = f"JenniferDIRAC: {create.vo} at {config}/{vm_type.queue}"
         return Start(intent, choice.request(identity, user_data, description))
 

@@ -34,6 +34,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.Tenancy import (
     unknown_server,
     with_neighbours,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Director.Trials import Trials, recipients
+from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
 from JenniferDIRAC.WorkloadManagementSystem.Director.VMAsSeen import Sighting, news_of, vm_as_seen
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Endpoint,
@@ -59,6 +61,7 @@ class Observer:
         records: LiveRecords,
         dirac: DiracServices,
         workers: Mapping[EndpointKey, EndpointWorker],
+        user_data: UserDataMaker,
         warn: Callable[[str], None],
         alarm: Callable[[str], None],
     ):
@@ -71,6 +74,8 @@ class Observer:
         self._looks = Looks(workers, _LIST_DEADLINE)
         self._memory: dict[EndpointKey, ListingMemory] = {}
         self._queues = QueueMemory()
+        self._user_data = user_data
+        self._trials = Trials(store)
 
     def look(self, briefing: Briefing) -> CloudsSeen:
         """One look at each cloud that is not another director's."""
@@ -115,11 +120,14 @@ class Observer:
             for key, servers in found.items()
         }
         vms, news = self._vms(records, clouds, pilots, briefing)
+        queues = self._queues.see(demand, briefing.now)
+        look_back = briefing.now - briefing.policy.backoff - _HEALTH_WINDOW
+        versions = self._user_data.versions(recipients(queues, briefing))
         snapshot = Snapshot(
             endpoints=tuple(self._endpoints(clouds, demand, unknown, briefing)),
-            task_queues=self._queues.see(demand, briefing.now),
+            task_queues=queues,
             vms=vms,
-            recent_ends=self._records.recent_ends(briefing.now - briefing.policy.backoff - _HEALTH_WINDOW),
+            recent_ends=self._records.recent_ends(look_back),
             vos=briefing.vos,
             refused_vos=briefing.refused_vos,
             watching_since=briefing.watching_since,
@@ -127,9 +135,11 @@ class Observer:
             vo_bounds=briefing.vo_bounds,
             domains=briefing.domains,
             gateway_since=briefing.gateway_since,
+            untried=self._trials.untried(versions, vms, self._records.ends(look_back)),
         )
         self._store.note_all(news)
-        return Sight(snapshot, clouds.offerings, clouds.consoles, self._demand_problem(demand))
+        told = {one.scope: (one, version) for one, version in versions.items()}
+        return Sight(snapshot, clouds.offerings, clouds.consoles, self._demand_problem(demand), told)
 
     def _remember(
         self, clouds: CloudsSeen, by_endpoint: Mapping[EndpointKey, list[VMRecord]], briefing: Briefing

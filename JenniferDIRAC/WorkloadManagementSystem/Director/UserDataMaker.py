@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
@@ -12,6 +14,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
     gateway_access,
     proxy_lifetime,
 )
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextVersion import ContextVersions, Recipient
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest, new_ticket, seal
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
@@ -32,6 +35,11 @@ class UserDataMaker:
         """:param sessions: where tickets are kept for the gateway"""
         self._dirac = dirac
         self._sessions = sessions
+        self._versions = ContextVersions()
+
+    def versions(self, recipients: Iterable[Recipient]) -> dict[Recipient, str]:
+        """The versions of what these would be told now, of those for whom it can be made."""
+        return self._versions.versions(recipients)
 
     def make(
         self,

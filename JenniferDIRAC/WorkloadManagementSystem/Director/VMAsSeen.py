@@ -76,4 +76,5 @@ def vm_as_seen(record: VMRecord, seen: Sighting, news: Facts) -> VirtualMachine:
         pilot_entered_at=record.pilot_entered_at,
         jobs_known=record.jobs_known,
         running_at=record.running_at,
+        version=record.version,
     )

@@ -19,6 +19,7 @@ class Limit(str, Enum):
     VO_NOT_SERVED = "VONotServed"  # the director does not serve the VO, or has no pilot credential for it
     VM_TYPE_UNUSABLE = "VMTypeUnusable"  # its image or flavor is not to be had
     ENDPOINT_UNUSABLE = "EndpointUnusable"  # site mask, resource status, broken configuration, cloud not answering
+    CANARY = "Canary"  # what a VM is told has changed, and one VM tries it first
     BACKOFF = "Backoff"
     NO_ROOM = "NoRoom"  # the cloud had no room for this VM type a short while ago
     UNREADY = "TooManyUnready"  # the brake: too many of the endpoint's VMs do not come up

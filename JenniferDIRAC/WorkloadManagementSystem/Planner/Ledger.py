@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import words
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import Census, Count
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Demand import JOB
@@ -27,6 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import (
     Outcome,
     RecentEnd,
     Snapshot,
+    VirtualMachine,
     VMType,
     VMTypeKey,
 )
@@ -52,11 +54,13 @@ _NO_BOUNDS = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the recent past says: what backs off, where there was no room, thousandths of boots that succeed."""
+    """What the recent past says: what backs off, where there was no room, thousandths of boots that succeed, and which
+    VMs try what their VM type never told a VM before."""
 
     unhealthy: Mapping[Scope, RecentEnd] = field(default_factory=dict)
     no_room: Mapping[VMTypeKey, Pause] = field(default_factory=dict)
     success: Mapping[VMTypeKey, int] = field(default_factory=dict)
+    canaries: Mapping[Scope, VirtualMachine] = field(default_factory=dict)
 
 
 class Room:
@@ -160,6 +164,8 @@ class Ledger:
         self.health, self.policy, self.now = health, policy, now
         self.pause = pausing(snapshot.levers, now)
         self.drains = [lever for lever in standing(snapshot.levers, now) if lever.kind is LeverKind.DRAIN]
+        self._untried = snapshot.untried
+        self._trying: dict[Scope, VirtualMachine | None] = dict(health.canaries)
         self._sick = {key for key, _ in health.unhealthy}
         self.versions: Counter[str] = Counter()
         self.unproven: Counter[Scope] = Counter()
@@ -304,6 +310,8 @@ class Ledger:
         room.shares.started(vo, vm_type.cores)
         for scope in scopes(vm_type.key, vo):
             self.unproven[scope] += 1
+        if (vm_type.key, vo) in self._untried:
+            self._trying[vm_type.key, vo] = None
         for other in self._domains[room.endpoint.domain or room.endpoint.key]:
             other.changed()
         self.versions[vo] += vo in self._vo_places
@@ -338,6 +346,8 @@ class Ledger:
         """What stops one more VM now."""
         vm_type, room = offer.vm_type, offer.room
         key, cores = vm_type.key, vm_type.cores
+        if (tried := (key, offer.vo)) in self._trying:
+            return Stop(Limit.CANARY, f"{_who(tried)}: {words(self._untried[tried], self._trying[tried])}")
         for scope in scopes(key, offer.vo) if key in self._sick else ():
             end = self.health.unhealthy.get(scope)
             if end is not None and self.unproven[scope]:

@@ -289,7 +289,8 @@ class VirtualMachine:
     ``drifted`` is "" or in what it differs from what its VM type would boot today.
     ``pilot_entered_at`` is since when DIRAC knows its pilot, None while it does not: until then its silence says
     nothing. ``jobs_known`` is false when the pilot may have matched a job before that, which nobody could note.
-    ``since`` is when it came into its state, ``running_at`` when it first began to run.
+    ``since`` is when it came into its state, ``running_at`` when it first began to run. ``version`` is that of all that
+    it was told at boot.
     """
 
     id: str
@@ -319,6 +320,7 @@ class VirtualMachine:
     pilot_entered_at: datetime | None = None
     jobs_known: bool = False
     running_at: datetime | None = None
+    version: str = ""
 
     @property
     def endpoint(self) -> EndpointKey:
@@ -385,6 +387,8 @@ class Snapshot:
     a pause): time-outs count only the time in which somebody looked. None: no such correction.
     ``vo_bounds`` limit a VO everywhere, ``domains`` a quota domain. ``levers`` may hold some that are over.
     ``gateway_since`` is since when VMs could reach a gateway without a break; None: they cannot now.
+    ``untried``: by VM type and VO (in lower case) the version of what its VMs are told today, where VMs came to life
+    well with another version and none did with this one yet.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
@@ -398,3 +402,4 @@ class Snapshot:
     domains: Mapping[str, Bounds] = field(default_factory=dict)
     levers: tuple[Lever, ...] = ()
     gateway_since: datetime | None = None
+    untried: Mapping[tuple[VMTypeKey, str], str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Allocation import allocate
 from JenniferDIRAC.WorkloadManagementSystem.Planner.BootSuccess import boot_success
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Canary import canaries
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Census import census
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Collection import collect
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Answer, Delete, Move, Plan
@@ -45,7 +46,12 @@ def plan_cycle(
     # The end of what had ended before this cycle stands in the recent ends already, and counts once.
     new_ends = (vm for vm in taken.ending if vm.state is VMState.DELETING or isinstance(decisions.get(vm.id), Move))
     ends = ends_of(snapshot.recent_ends, new_ends)
-    health = Health(unhealthy(ends, vms), pauses(ends, vms, policy, now), boot_success(ends, vms, policy.health_window))
+    health = Health(
+        unhealthy(ends, vms),
+        pauses(ends, vms, policy, now),
+        boot_success(ends, vms, policy.health_window),
+        canaries(snapshot.untried, vms),
+    )
     believed = replace(
         snapshot,
         endpoints=tuple(

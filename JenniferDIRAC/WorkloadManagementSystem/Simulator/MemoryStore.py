@@ -30,8 +30,8 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     VirtualMachineStore,
     the_only,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, VMRecord
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, Trial, VMRecord
+from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState, VMTypeKey
 from JenniferDIRAC.WorkloadManagementSystem.Simulator.MemoryDatabase import (
     MemoryConfigs,
     MemoryDatabase,
@@ -162,6 +162,15 @@ class MemoryStore(VirtualMachineStore):
         with self._db.answering() as db:
             first = bisect_left(db.ends, (since, ""))
             return tuple(db.over[vm] for _, vm in db.ends[first:])
+
+    def untried(self, trials: Collection[Trial]) -> frozenset[Trial]:
+        lived: dict[tuple[VMTypeKey, str], set[str]] = {}
+        with self._db.answering() as db:
+            for record in (*db.live.values(), *db.over.values()) if trials else ():
+                if record.lived:
+                    lived.setdefault((record.vm_type, record.vo), set()).add(record.version)
+        versions = ((trial, lived.get((trial.vm_type, trial.vo), ())) for trial in trials)
+        return frozenset(trial for trial, known in versions if known and trial.version not in known)
 
     def counts(self) -> tuple[Count, ...]:
         vms: Counter[tuple[str, str, str, VMState]] = Counter()

@@ -56,6 +56,10 @@ class SimulatedUserData:
 
     def __init__(self, pilot: Pilot):
         self._pilot = pilot
+        self.version = "simulated"
+
+    def versions(self, recipients):
+        return dict.fromkeys(recipients, self.version)
 
     def make(self, config, vm_type, intent, identity, policy, max_bytes):
         return VMSettings(

@@ -16,6 +16,7 @@ _ADVICE = {
     Limit.PAUSED: "'dirac-admin-cloud resume' ends it",
     Limit.DRAINED: "'dirac-admin-cloud levers' lists it, 'undrain' ends it",
     Limit.VO_NOT_SERVED: "see VO of the CloudDirector, and the VO's GenericPilotUser and GenericPilotGroup",
+    Limit.CANARY: "'dirac-admin-cloud vms --all' shows which VM ran which version",
     Limit.BACKOFF: "'dirac-admin-cloud vms --all' shows what they came to",
     Limit.CLOUD_INSTANCES: "the cloud's own quota; use by others counts",
     Limit.CLOUD_CORES: "the cloud's own quota; use by others counts",

@@ -18,7 +18,7 @@ from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
     TransitionRefused,
     UnknownVM,
 )
-from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Count, CycleReport, Intent, Transition, Trial
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit, Unmet
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Lifecycle import TRANSITIONS
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState, VMTypeKey
@@ -29,9 +29,9 @@ EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif-cloud", "el9-4core")
 NAPOLI = VMTypeKey("VCYCLE.Napoli.it", "napoli", "el9")
 
 
-def intent(vm_id=None, vm_type=EL9, vo="belle", cores=4):
+def intent(vm_id=None, vm_type=EL9, vo="belle", cores=4, version="el9@1"):
     vm_id = vm_id or uuid.uuid4().hex
-    return Intent(vm_id, vm_type, vo, cores, 8192, 7, f"cloud://{vm_type.ce}/{vm_id}", "0" * 32, "el9")
+    return Intent(vm_id, vm_type, vo, cores, 8192, 7, f"cloud://{vm_type.ce}/{vm_id}", "0" * 32, "el9", version)
 
 
 def planned(store, at=NOW, **what):
@@ -53,6 +53,18 @@ def brought_to(store, state, outcome=Outcome.WORKED, at=NOW, **what):
     for source, target in path_to(state):
         assert store.move(vm, source, target, at, "on its way", outcome=outcome)
     return vm
+
+
+OLD, NEW = Trial(EL9, "belle", "el9@1"), Trial(EL9, "belle", "el9@2")
+
+
+def worked(store, version, **what):
+    """A VM of that version that had a job."""
+    store.note(brought_to(store, VMState.RUNNING, version=version, **what), jobs=1)
+
+
+def _on_table(store):
+    return " ON VirtualMachines" if store._engine.dialect.name == "mysql" else ""
 
 
 def at_once(*calls):
@@ -81,21 +93,21 @@ class StoreBehaviour:
         store = new_store()
         old = planned(store)
         with store._engine.begin() as connection:
-            for column in ("networks", "zone"):
+            connection.execute(text(f"DROP INDEX ix_vm_version{_on_table(store)}"))
+            for column in ("networks", "zone", "version"):
                 connection.execute(text(f"ALTER TABLE VirtualMachines DROP COLUMN {column}"))
         newer = new_store()
         new = planned(newer, at=NOW + MINUTE)
         newer.note(new, zone="nova")
-        assert {record.vm_id: (record.networks, record.zone) for record in newer.live()} == {
-            old: ("", ""),
-            new: ("", "nova"),
+        assert {record.vm_id: (record.networks, record.zone, record.version) for record in newer.live()} == {
+            old: ("", "", ""),
+            new: ("", "nova", "el9@1"),
         }
 
     def test_a_table_of_an_older_version_gets_the_index_that_it_lacks(self, new_store):
         store = new_store()
         with store._engine.begin() as connection:
-            table = " ON VirtualMachines" if store._engine.dialect.name == "mysql" else ""
-            connection.execute(text(f"DROP INDEX ix_vm_touched_at{table}"))
+            connection.execute(text(f"DROP INDEX ix_vm_touched_at{_on_table(store)}"))
         assert "ix_vm_touched_at" in {
             index["name"] for index in inspect(new_store()._engine).get_indexes(VM.__tablename__)
         }
@@ -121,7 +133,7 @@ class StoreBehaviour:
         assert (record.state, record.since, record.created_at) == (VMState.PLANNED, NOW, NOW)
         assert (record.vm_type, record.vo, record.cores, record.ram_mib) == (EL9, "belle", 4, 8192)
         assert (record.pilot_reference, record.pilot_stamp) == (wanted.pilot_reference, wanted.pilot_stamp)
-        assert (record.task_queue, record.template) == (7, "el9")
+        assert (record.task_queue, record.template, record.version) == (7, "el9", "el9@1")
         assert (record.outcome, record.server_id, record.jobs, record.ended_at) == (None, "", 0, None)
 
     def test_intents_are_recorded_all_or_none(self, store):
@@ -369,6 +381,47 @@ class StoreBehaviour:
             Count(EL9.site, EL9.ce, "belle", VMState.RUNNING, 2, 12),
             Count(NAPOLI.site, NAPOLI.ce, "t2k.org", VMState.BOOTING, 1, 4),
         )
+
+    # Versions
+
+    def test_a_version_is_untried_while_only_another_one_worked(self, store):
+        assert store.untried([NEW]) == frozenset(), "a VM type that nobody used"
+        worked(store, "el9@1")
+        assert store.untried([NEW, OLD]) == {NEW}
+        worked(store, NEW.version)
+        assert store.untried([NEW, OLD]) == frozenset()
+
+    def test_a_version_that_nobody_noted_is_another_one(self, store):
+        worked(store, "")
+        assert store.untried([NEW]) == {NEW}
+
+    def test_versions_are_told_apart_by_vm_type_and_vo(self, store):
+        worked(store, "el9@1", vo="t2k.org")
+        worked(store, "el9@1", vm_type=NAPOLI)
+        assert store.untried([NEW]) == frozenset()
+        worked(store, "el9@1")
+        worked(store, NEW.version, vo="t2k.org")
+        worked(store, NEW.version, vm_type=NAPOLI)
+        assert store.untried([NEW, replace(NEW, vo="t2k.org"), replace(NEW, vm_type=NAPOLI)]) == {NEW}
+
+    @pytest.mark.parametrize(
+        ("state", "facts", "is_proof"),
+        [
+            (VMState.RUNNING, {"jobs": 1}, True),
+            (VMState.RUNNING, {"jobs": 0}, False),
+            (VMState.ENDED, {"outcome": Outcome.NO_WORK, "code": 300}, True),
+            (VMState.ENDED, {"outcome": Outcome.NO_WORK, "code": 400}, False),
+            (VMState.ENDED, {"outcome": Outcome.NEVER_REPORTED, "code": 100}, False),
+            (VMState.ENDED, {"outcome": Outcome.KILLED, "code": 100}, False),
+            (VMState.ENDED, {"outcome": Outcome.EXPIRED, "code": 100, "jobs": 3}, True),
+        ],
+    )
+    def test_a_version_is_proven_by_a_job_or_an_end_in_good_order(self, store, state, facts, is_proof):
+        worked(store, "el9@1")
+        vm = brought_to(store, state, outcome=facts.get("outcome"), version=NEW.version)
+        store.note(vm, **facts)
+        assert store.get(vm).lived == is_proof
+        assert store.untried([NEW]) == (frozenset() if is_proof else {NEW})
 
     # Killing
 

@@ -89,9 +89,13 @@ class MemoryDirac:
 
 
 class PlainUserData:
-    """User-data without a credential; ``error`` makes it fail."""
+    """User-data without a credential, of the version that a test says; ``error`` makes it fail."""
 
     error: Exception | None = None
+    version = "plain@1"
+
+    def versions(self, recipients):
+        return dict.fromkeys(recipients, self.version)
 
     def make(self, config, vm_type, intent, identity, policy, max_bytes):
         if self.error:

@@ -132,7 +132,9 @@ def test_another_process_reads_what_was_written(store):
     assert (reader.of(B), reader.size(B, "pilot"), reader.tail(B, "pilot", 9)) == ((), 0, b"")
 
 
-@pytest.mark.parametrize("vm", ["", "..", "a" * 31, "a" * 33, "A" * 32, "a" * 31 + "\n", "a" * 32 + "\n", "/" + "a" * 31])
+@pytest.mark.parametrize(
+    "vm", ["", "..", "a" * 31, "a" * 33, "A" * 32, "a" * 31 + "\n", "a" * 32 + "\n", "/" + "a" * 31]
+)
 def test_what_is_no_vms_id_is_no_path(store, vm):
     with pytest.raises(ValueError, match="VM's id"):
         store.append(vm, "pilot", 0, b"x")

@@ -41,6 +41,12 @@ from JenniferDIRAC.WorkloadManagementSystem.Why.Hindrance import why_hindered
             f"the last VM ended Fizzled; 1 min 10 s left ('dirac-admin-cloud vms --all' shows what they came to); {SO}",
         ),
         (
+            hindrance(Limit.CANARY, "CLOUD.GRIF.fr/grif/el9 for belle: its context changed (el9@3f2a91c0)"),
+            (),
+            "CLOUD.GRIF.fr/grif/el9 for belle: its context changed (el9@3f2a91c0) "
+            f"('dirac-admin-cloud vms --all' shows which VM ran which version); {SO}",
+        ),
+        (
             set_by("CloudDirector/NoRoomPause", Limit.NO_ROOM, "no room", left=timedelta(seconds=10)),
             (),
             f"no room; it is over by now (/Systems/WorkloadManagement/Agents/CloudDirector/NoRoomPause); {SO}",
