@@ -150,7 +150,8 @@ def test_of_each_new_version_one_vm_at_a_time_is_started_until_one_lived(seed, r
             place = record.vm_type, record.vo
             if record.vm_id not in seen and place in worked and (*place, version) not in tried:
                 event("a canary")
-                assert record.version == version and unproven[place] == 1
+                assert record.version == version
+                assert unproven[place] <= 1, "none where the cloud refused it at once"
 
 
 def _is_at_work(world, record):
