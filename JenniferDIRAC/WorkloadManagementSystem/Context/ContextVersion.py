@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -16,11 +17,14 @@ from typing import NamedTuple
 
 from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationData
 
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import type_key
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, find_template, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import Scope
@@ -41,6 +45,7 @@ class Recipient(NamedTuple):
     vm_type: VMTypeConfig
     profile: ProfileConfig
     vo: str
+    director: DirectorConfig
 
     def __hash__(self) -> int:
         return hash(self.scope)  # an option may be one that has none
@@ -55,7 +60,10 @@ def all_that_is_told(context: VMContext) -> bytes:
 
     :raises ContextError: it cannot be made
     """
-    return render_user_data(context, max_bytes=sys.maxsize)  # what a cloud takes is for the VM's own
+    user_data = render_user_data(context, max_bytes=sys.maxsize)  # what a cloud takes is for the VM's own
+    if context.gateway is None:
+        return user_data
+    return user_data + json.dumps(envelope(context), sort_keys=True).encode()
 
 
 def context_version(recipient: Recipient) -> str:
@@ -88,7 +96,7 @@ class ContextVersions:
             return last
         try:
             context = _context(recipient)
-            files = _files_of(context, recipient.profile)
+            files = _files_of(context, recipient)
             now = stamps.of(files)
             # Most changes of the CS are about something else, and a template is dear to render.
             is_same = last is not None and (last.context, last.stamps) == (context, now)
@@ -134,7 +142,9 @@ def _look(directory: Path, pattern: str) -> tuple:
 
 
 def _context(recipient: Recipient) -> VMContext:
-    return context_of_nobody(*recipient, pilot_reference="<pilot reference>", proxy=_NOBODYS_SECRET)
+    endpoint, vm_type, profile, vo, director = recipient
+    gateway = gateway_access(endpoint, director, _NOBODYS_SECRET)
+    return context_of_nobody(endpoint, vm_type, profile, vo, "<pilot reference>", _NOBODYS_SECRET, gateway=gateway)
 
 
 def _version_of(context: VMContext) -> str:
@@ -142,10 +152,9 @@ def _version_of(context: VMContext) -> str:
     return f"{name}@{hashlib.sha256(all_that_is_told(context)).hexdigest()[:DIGITS]}"
 
 
-def _files_of(context: VMContext, profile: ProfileConfig) -> tuple[_Files, ...]:
+def _files_of(context: VMContext, recipient: Recipient) -> tuple[_Files, ...]:
     """A template may include others, which lie beside it."""
     template = find_template(context.template)
     files = [(template.parent, f"*{glob.escape(template.suffix)}"), (_CODE, "**/*.py")]
-    if profile.trust_anchors:
-        files.append((profile.trust_anchors.parent, glob.escape(profile.trust_anchors.name)))
-    return tuple(files)
+    named = filter(None, (recipient.profile.trust_anchors, recipient.director.gateway_ca))
+    return *files, *((path.parent, glob.escape(path.name)) for path in named)

@@ -55,4 +55,4 @@ def recipients(queues: Iterable[TaskQueue], briefing: Briefing) -> Iterator[Reci
             for vo, profile in briefing.profiles.items():
                 wanted = config.vacuum_vms or type_key(vm_type) in matches.get(vo.lower(), ())
                 if wanted and vm_type.serves(vo):
-                    yield Recipient(config, vm_type, profile, vo)
+                    yield Recipient(config, vm_type, profile, vo, briefing.director)

@@ -8,16 +8,23 @@ import pytest
 from test_ContextBuilder import certificate
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.WorkloadManagementSystem.Context import ContextVersion, UserData
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextVersion import ContextVersions, Recipient, context_version
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 
 
-def recipient(vo="belle"):
-    """As the CS has it now."""
+def recipient(vo="belle", **director):
+    """As the CS has it now; ``director``: options of its section."""
     (endpoint,) = read_cloud_sites().endpoints
-    return Recipient(endpoint, endpoint.vm_types[0], read_profile(vo), vo)
+    return Recipient(
+        endpoint,
+        endpoint.vm_types[0],
+        read_profile(vo),
+        vo,
+        DirectorConfig.read("CloudDirector", {"VO": "belle", **director}),
+    )
 
 
 def version():
@@ -115,6 +122,14 @@ def test_a_change_of_the_in_vm_program_is_another_version(world, monkeypatch):
 
     monkeypatch.setattr(UserData, "guest_files", changed)
     assert version() != before
+
+
+def test_with_a_gateway_what_the_vm_gets_from_it_counts_too(world):
+    with_gateway = [context_version(recipient(Gateway="https://gateway:9164"))]
+    for options in ("--debug", "--keepPP"):
+        world(cloud={"PilotOptions": options})
+        with_gateway.append(context_version(recipient(Gateway="https://gateway:9164")))
+    assert len({*with_gateway, version()}) == 4
 
 
 def test_each_vo_has_its_own(world):
