@@ -149,6 +149,18 @@ def test_a_vm_that_never_spoke_leaves_its_console(guest, lab, tell):
     assert "Kernel panic" in result["Value"]["StdErr"]
 
 
+def test_the_proxy_of_a_vm_is_limited_and_of_the_pilots_group(dirac):
+    from DIRAC.Core.Security.X509Chain import X509Chain
+
+    from JenniferDIRAC.WorkloadManagementSystem.Director.DiracServices import DiracServices
+
+    chain = X509Chain()
+    assert chain.loadChainFromString(DiracServices().pilot_proxy("t2k.org", timedelta(hours=1)).reveal())["OK"]
+    assert chain.isLimitedProxy()["Value"] is True
+    assert chain.getDIRACGroup()["Value"] == "t2k_pilot"
+    assert 3600 <= chain.getRemainingSecs()["Value"] <= 3600 + 600
+
+
 def test_a_stolen_session_is_worth_nothing_when_the_vm_has_ended(guest):
     guest.redeem()
     end(guest)
