@@ -142,8 +142,9 @@ class DiracServices:
     def pilot_proxy(self, vo: str, lifetime: timedelta) -> Secret:
         """A limited proxy of the VO's generic pilot, valid for ``lifetime`` (and a few minutes).
 
-        What DIRAC 9.1's ProxyManager gives is neither: its ``limited`` has no effect (``generateChainFromRequestString``
-        makes a limited proxy of a limited one only, and such are not stored), and it is valid for half as long again.
+        What DIRAC 9.1's ProxyManager gives is neither: ``limited`` has no effect there (its
+        ``generateChainFromRequestString`` limits only what is limited already, and that is never stored), and it is
+        valid for half as long again.
         """
         made_at, proxy = self._proxies.get((vo, lifetime), (-math.inf, None))
         if proxy is None or time.monotonic() - made_at > _PROXY_SHARED_FOR.total_seconds():
@@ -161,6 +162,7 @@ class DiracServices:
                 group,
                 limited=True,
                 requiredTimeLeft=int(lifetime.total_seconds()),
+                cacheTime=60,
             ),
         )
         made = chain.generateProxyToString(int(lifetime.total_seconds()), diracGroup=group, limited=True)
