@@ -42,6 +42,11 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import GatewaySession
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import Step, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.Application import Parts, make_app
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import HostCertificate
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.Listener import Listener, open_ear, room_for
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogStore import LogStore, Quotas
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.Orders import LifeLimits
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState, VMTypeKey
 from lab.common.certificates import make_certificates
 
@@ -198,18 +203,18 @@ def _gateway(engine: Engine, root: Path) -> Iterator[Gateway]:
 
 def _serve(settings: dict) -> None:
     """The gateway's own process: as dirac-cloud-gateway runs it, without a DIRAC around it."""
-    from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import HostCertificate
-    from JenniferDIRAC.WorkloadManagementSystem.Gateway.Server import run
 
     class Quiet:
         def __getattr__(self, level):
             return (lambda *words: print(*words, file=sys.stderr)) if level == "error" else lambda *words: None
 
-    root = Path(settings["root"])
-    options = {"Port": settings["port"], "LogPath": str(root / "logs"), "MaxRateKiB": 2**20}
+    root, config, log = Path(settings["root"]), GatewayConfig.read("CloudGateway", {}), Quiet()
     store = VirtualMachineStore(create_engine(settings["database"], pool_pre_ping=True))
+    logs = LogStore(root / "logs", Quotas.of(config), 1024 * _MIB)
+    app = make_app(Parts(store.sessions, logs, LifeLimits, log, time.time, config.chunk_time))
     certificate = HostCertificate(root / "security/hostcert.pem", root / "security/hostkey.pem")
-    run(GatewayConfig.read("CloudGateway", options), store, certificate, Quiet())
+    connections = room_for(config.max_connections)
+    Listener(app, certificate, open_ear(settings["port"]), connections, log).listen()
 
 
 def main() -> int:

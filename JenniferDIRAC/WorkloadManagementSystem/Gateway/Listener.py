@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 import uvicorn
@@ -27,6 +28,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import BadCertif
 _MAX_HEADERS = 16 * 1024
 _LOOK_FOR_CERTIFICATE = 60  # seconds
 _GRACE = 20  # seconds for requests under way when the gateway is to end
+_TELL_AGAIN = 60  # seconds
 _OTHER_FILES = 256  # beside connections: the database's, logs, libraries
 
 
@@ -169,13 +171,20 @@ class _Passed(logging.Handler):
 
     def __init__(self, log: Any):
         super().__init__()
-        self._log = log
+        self._log, self._full_until = log, 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):
             words = record.getMessage().strip()
             if record.exc_info and record.exc_info[1]:
                 words = f"{words.splitlines()[0]}: {told_without_words(record.exc_info[1])}"
+            if words.startswith("Exceeded concurrency"):
+                return self._tell_full(time.monotonic())
             # Anybody can send what is no HTTP request, as often as they like.
             tell = self._log.error if record.levelno >= logging.ERROR else self._log.verbose
             tell(f"{record.name}: {words}")
+
+    def _tell_full(self, now: float) -> None:
+        if now >= self._full_until:
+            self._log.warn("There are as many connections as MaxConnections allows", "others are told to come later")
+            self._full_until = now + _TELL_AGAIN

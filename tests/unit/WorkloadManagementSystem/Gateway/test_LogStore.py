@@ -2,7 +2,8 @@
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -121,23 +122,26 @@ def test_a_vm_may_begin_again_after_its_directory_was_deleted(store):
     assert store.append(A, "pilot", 0, b"new") == 3
 
 
-def test_two_processes_that_append_to_one_log_never_overwrite_each_other(store):
-    pieces = [bytes([65 + writer]) * (100 + writer) for writer in range(4)]
+def test_whoever_comes_while_another_process_writes_waits_for_it(store):
+    entered, go = threading.Event(), threading.Event()
 
-    def write(piece):
-        mine, done = LogStore(store.root, Quotas(MIB, 4, MIB, MIB), 1024 * MIB), 0
-        while done < 50:
-            try:
-                mine.append(A, "pilot", mine.size(A, "pilot"), piece)
-                done += 1
-            except WrongOffset:
-                continue
+    class Slow(LogStore):
+        def _check(self, *what):
+            super()._check(*what)
+            entered.set()
+            assert go.wait(10)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, pieces))
-    written = re.findall(rb"(?:A{100}|B{101}|C{102}|D{103})", store.read(A, "pilot", 0, MIB))
-    assert sorted(written) == sorted(pieces * 50)
-    assert store.size(A, "pilot") == sum(map(len, pieces)) * 50
+    slow = Slow(store.root, Quotas(MIB, 4, MIB, MIB), 1024 * MIB)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow.append, A, "pilot", 0, b"first")
+        assert entered.wait(10)
+        second = pool.submit(store.append, A, "pilot", 0, b"second")
+        wait([second], timeout=0.3)
+        go.set()
+        assert first.result() == 5
+        with pytest.raises(WrongOffset):
+            second.result()
+    assert store.read(A, "pilot", 0, 99) == b"first"
 
 
 def test_another_process_reads_what_was_written(store):

@@ -261,6 +261,9 @@ def test_more_connections_than_may_be_are_told_to_come_later(start):
         pass
     held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert said(held[-1]).startswith(b"HTTP/1.1 503")
+    held[-2].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert said(held[-2]).startswith(b"HTTP/1.1 503")
+    assert len([line for line in world.log.of("warn") if "MaxConnections" in line]) == 1
     for connection in held:
         connection.close()
     assert world.ask("GET", "/health").status == 200
