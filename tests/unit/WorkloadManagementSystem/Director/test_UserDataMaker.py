@@ -63,7 +63,10 @@ def make(cs, store, tmp_path):
 
 
 def written(user_data):
-    return {path: base64.b64decode(content).decode("utf-8", "replace") for path, content in yaml.safe_load(user_data).items()}
+    return {
+        path: base64.b64decode(content).decode("utf-8", "replace")
+        for path, content in yaml.safe_load(user_data).items()
+    }
 
 
 def test_who_brings_the_ticket_of_the_user_data_gets_what_only_it_opens(make, store):

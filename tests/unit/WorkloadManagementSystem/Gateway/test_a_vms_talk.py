@@ -1,9 +1,6 @@
 """What a VM in good order says to the gateway, and hears."""
 
-import pytest
 from gateway_world import ENVELOPE
-
-from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
 
 def test_a_vm_from_its_ticket_to_its_end(world):
