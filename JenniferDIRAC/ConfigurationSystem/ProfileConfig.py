@@ -66,7 +66,7 @@ class ProfileConfig(LimitOptions):
     template_parts: Parts = Field(
         (),
         alias=OPTION,
-        description="templates to merge into it: names of the package's or files. Those of all VOs and of the VO add up",
+        description="templates to merge into it: names of the package's or files. All VOs' and the VO's add up",
     )
     trust_anchors: OptionalPath = Field(
         None,

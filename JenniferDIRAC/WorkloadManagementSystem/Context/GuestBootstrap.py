@@ -21,16 +21,16 @@ def start(root):
     with open(root + "/etc/jennifer/vm.json") as file:
         settings = json.load(file)
     with open(root + "/dev/console", "a") as console:
-        word = "\n@jennifer %s %%s\n" % settings["vm_id"]
-        console.write(word % "hello")
+        vm_id = settings["vm_id"]
+        console.write(f"\n@jennifer {vm_id} hello\n")
         console.flush()
         try:
             with open(root + "/etc/hosts", "a") as file:
                 file.write("\n".join(["", *settings["extra_hosts"], ""]))
             become(root, redeem(root, settings))
         except Exception as error:
-            reason = json.dumps(("no start by the gateway: %r" % error)[:180])
-            console.write(word % ("end code=500 reason=" + reason))
+            reason = json.dumps(f"no start by the gateway: {error!r}"[:180])
+            console.write(f"\n@jennifer {vm_id} end code=500 reason={reason}\n" * 2)
 
 
 def redeem(root, settings):
@@ -43,7 +43,7 @@ def redeem(root, settings):
     session = base64.urlsafe_b64encode(os.urandom(32)).decode()[:43]
     with open(root + gateway["ticket"]) as file:
         body = json.dumps({"ticket": file.read().strip(), "session": session}).encode()
-    url = "%s/vm/v1/%s/redeem" % (gateway["url"], settings["vm_id"])
+    url = gateway["url"] + "/vm/v1/" + settings["vm_id"] + "/redeem"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     latest = time.monotonic() + settings["boot_patience"]
     while True:

@@ -19,8 +19,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, is_packed
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data, sealed_content
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
     ContextError,
     GatewayAccess,
@@ -57,16 +56,18 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
         remarks.append(f"# As without a gateway, for the director's own section is wrong: {error}")
     context = context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, masked, gateway=gateway)
     user_data = render_user_data(context)
-    host_files = [path for path in (context.template, str(profile.trust_anchors or "")) if path.startswith("/")]
+    named = [context.template, *(part.name for part in context.template_parts), str(profile.trust_anchors or "")]
+    host_files = [path for path in named if path.startswith("/")]
+    parts = f" with {', '.join(map(str, context.template_parts))}" if context.template_parts else ""
     heading = [
-        f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}",
+        f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}{parts}",
         f"# {len(user_data)} bytes as sent" + ("" if gateway else ", to which the credential adds its own"),
         *remarks,
         "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
         *(f"# Read on {socket.gethostname()}, which need not be the director's host: {path}" for path in host_files),
     ]
     with context_errors(f"files of template {context.template}"):
-        return "\n".join([HEADER, *heading, _readable(user_data), *_from_the_gateway(context)])
+        return "\n".join([HEADER, *heading, _readable(user_data), *_from_the_gateway(context, user_data)])
 
 
 def context_of_nobody(
@@ -99,11 +100,13 @@ def context_of_nobody(
     )
 
 
-def _from_the_gateway(context: VMContext) -> list[str]:
+def _from_the_gateway(context: VMContext, user_data: bytes) -> list[str]:
     """What the VM gets for its ticket, as a document of its own."""
     if context.gateway is None:
         return []
-    given = envelope(replace(context, credential=PilotProxy(Secret("<secret>"))))
+    given = sealed_content(replace(context, credential=PilotProxy(Secret("<secret>"))), user_data)
+    if program := given.pop("program", ""):
+        given["program"] = _Block(described_program(base64.b64decode(program)))
     text = yaml.dump(given, Dumper=_Dumper, sort_keys=False, width=10**6)
     return [f"---\n# What {context.gateway.url} has for the bearer of the ticket", text]
 

@@ -1,7 +1,7 @@
 """Merges cloud-configs, layer by layer: what cloud-init's own merging would do differently in every version.
 
 Lists add up, mappings are merged deeply, and of two values the later layer's stands. The commands of ``runcmd`` are
-ordered: the last one of the template starts the in-VM program, which does not return, so those of the parts come before.
+ordered: the last one of the template starts the in-VM program, which does not return, so the parts' come before it.
 """
 
 from __future__ import annotations

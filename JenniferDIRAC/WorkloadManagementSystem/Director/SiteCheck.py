@@ -45,6 +45,7 @@ class Aspect(StrEnum):
     SECTION = "CS section"
     DIRECTOR = "director"
     STATUS = "resource status"
+    PROFILE = "profile"
     PILOT_CREDENTIAL = "pilot credential"
     PILOT_SERVER = "pilot server"
     CREDENTIAL = "credential"
