@@ -22,9 +22,24 @@ from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif-cloud", "el9-4core")
 VM = "abcdef01" * 4
-METHODS = ["getStatus", "getVirtualMachines", "getVirtualMachine", "killVirtualMachine", "renderUserData"]
+METHODS = [
+    "getStatus",
+    "getVirtualMachines",
+    "getVirtualMachine",
+    "killVirtualMachine",
+    "renderUserData",
+    "getUserData",
+]
 METHODS += ["getLevers", "pullLever", "releaseLevers", "explain"]
-READING = {"getStatus", "getVirtualMachines", "getVirtualMachine", "renderUserData", "getLevers", "explain"}
+READING = {
+    "getStatus",
+    "getVirtualMachines",
+    "getVirtualMachine",
+    "renderUserData",
+    "getUserData",
+    "getLevers",
+    "explain",
+}
 
 
 @pytest.fixture
@@ -121,9 +136,10 @@ def test_a_vm_that_has_ended_is_not_killed(call, store):
     assert "ended already (FailedToStart)" in result["Message"]
 
 
-def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, cs):
+@pytest.mark.parametrize("method", ["renderUserData", "getUserData"])
+def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, cs, method):
     cs({"Resources": {"Sites": {"CLOUD": {}}}})
-    result = call("renderUserData", "nowhere", "el9", "belle")
+    result = call(method, "nowhere", "el9", "belle")
     assert not result["OK"]
     assert "nowhere" in result["Message"]
 
