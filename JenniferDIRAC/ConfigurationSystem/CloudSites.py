@@ -31,6 +31,8 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import (
 )
 from JenniferDIRAC.ConfigurationSystem.SecretCheck import find_secrets
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean, shown
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import OPTION as TEMPLATE_PARTS
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import Layer, parts_of
 
 _SITES = "/Resources/Sites"
 _SHARES = "Shares"
@@ -164,6 +166,7 @@ def _vm_types(ce: _CE, merged: Mapping[str, Any], vos: frozenset[str]) -> tuple[
     for queue in resolved.values():
         name, options = queue["QueueName"], queue["ParametersDict"]
         words = inherited | {word: value for word, value in options.items() if word in known}
+        words[TEMPLATE_PARTS] = parts_of(_named_parts(ce, name))
         words |= {"Tag": sorted(options["Tag"]), "RequiredTag": sorted(options["RequiredTag"])}
         words |= {
             "site": ce.site,
@@ -175,6 +178,16 @@ def _vm_types(ce: _CE, merged: Mapping[str, Any], vos: frozenset[str]) -> tuple[
         }
         vm_types.append(VMTypeConfig.read(f"{ce.path}/Queues/{name}", words))
     return tuple(vm_types)
+
+
+def _named_parts(ce: _CE, queue: str) -> dict[Layer, Any]:
+    """What a VM type's layers name; a CE would inherit the site's and hide them by its own."""
+    places = {
+        Layer.SITE: f"{_SITES}/{ce.grid}/{ce.site}/CEs",
+        Layer.ENDPOINT: ce.path,
+        Layer.VM_TYPE: f"{ce.path}/Queues/{queue}",
+    }
+    return {layer: gConfig.getValue(f"{path}/{TEMPLATE_PARTS}", []) for layer, path in places.items()}
 
 
 def _as_registered(vos: Iterable[str]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Text,
     one_of,
 )
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import Parts
 
 CE_TYPE_PREFIX = "Jennifer"
 OPENSTACK = "JenniferOpenStack"
@@ -80,6 +81,11 @@ class SharedOptions(StrictModel):
     flavor: Text = Field("", alias="Flavor", description="its size: an id, name:NAME, or as cores>=4, ram>=8")
     template: Text = Field(
         "", alias="Template", description="cloud-init template: a name of the package's or a file. Default: the VO's"
+    )
+    template_parts: Parts = Field(
+        (),
+        alias="TemplateParts",
+        description="templates to merge into it: names of the package's or files. Those of all layers add up",
     )
     networks: Names = Field(
         (), alias="Networks", description="networks to attach: ids or name:NAME. Default: the one that fits"

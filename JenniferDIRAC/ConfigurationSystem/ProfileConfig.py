@@ -24,6 +24,7 @@ from JenniferDIRAC.ConfigurationSystem.StrictModel import (
     Text,
     did_you_mean,
 )
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import OPTION, Layer, Parts, parts_of
 
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -62,6 +63,11 @@ class ProfileConfig(LimitOptions):
         "dirac", alias="PilotUser", description="user of the VM who runs the pilot, made when missing; never root"
     )
     template: Text = Field("cloud-init", alias="Template", description="template of the VM types that name none")
+    template_parts: Parts = Field(
+        (),
+        alias=OPTION,
+        description="templates to merge into it: names of the package's or files. All VOs' and the VO's add up",
+    )
     trust_anchors: OptionalPath = Field(
         None,
         alias="TrustAnchors",
@@ -111,7 +117,12 @@ def read_profile(vo: str) -> ProfileConfig:
             ConfigProblem(f"{path}/{name}", "no section", name, did_you_mean(name, ProfileConfig.options()))
             for name in unknown
         )
-    return ProfileConfig.read(path, operations.getOptionsDict("Cloud").get("Value", {}))
+    options = operations.getOptionsDict("Cloud").get("Value", {})
+    if OPTION in options:
+        sections = {Layer.ALL_VOS: "Defaults", Layer.VO: vo}
+        named = {layer: gConfig.getValue(f"/Operations/{name}/Cloud/{OPTION}", []) for layer, name in sections.items()}
+        options[OPTION] = parts_of(named)
+    return ProfileConfig.read(path, options)
 
 
 def _find_secrets(path: str) -> list[ConfigProblem]:

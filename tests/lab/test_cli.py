@@ -67,6 +67,18 @@ def test_render_shows_the_user_data_and_no_secret(lab, tell):
     assert "--wnVO=belle" in shown
 
 
+def test_render_writes_a_drive_of_the_same_that_nothing_overwrites(lab, tell, mistake, tmp_path):
+    iso = tmp_path / "seed.iso"
+    words = ("render", "grif-qemu", "el-1core", "--vo", "belle", "--iso", str(iso))
+    assert json.loads(tell(*words, "--json"))["bytes"] == iso.stat().st_size
+    seen = tmp_path / "seen"
+    extract = ["xorriso", "-osirrox", "on", "-indev", iso, "-extract", "/user-data", seen]
+    subprocess.run(extract, check=True, capture_output=True)
+    assert seen.read_text().startswith("#cloud-config")
+    assert "PRIVATE KEY" not in seen.read_text()
+    mistake(words, 1, "not there yet")
+
+
 @pytest.mark.parametrize(
     "words, code, said",
     [

@@ -30,6 +30,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import (
     check_director,
     check_pilot_credential,
     check_pilot_server,
+    check_profile,
     check_sections,
     check_status,
     check_template,
@@ -176,7 +177,9 @@ class SiteChecker:
             findings.append(check_director(vos))
             findings += self._gateways()
         for vo in vos:
-            findings.append(check_pilot_credential(vo, [one for one in vm_types if vo in one.vos]))
+            users = [one for one in vm_types if vo in one.vos]
+            findings.append(check_profile(vo, users))
+            findings.append(check_pilot_credential(vo, users))
             findings.append(check_pilot_server(vo))
         return findings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from base64 import b64decode
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -108,12 +110,31 @@ def render(
     endpoint: Annotated[str, typer.Argument(help="The CE, or site/CE, such as CLOUD.GRIF.fr/grif-cloud.")],
     vm_type: Annotated[str, typer.Argument(metavar="VMTYPE", help="The queue of the CE.")],
     vo: Annotated[str, typer.Option(help="Whose profile to take.")],
+    iso: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a NoCloud seed drive instead, for any hypervisor or PC.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show exactly what a VM would get as user-data, with every secret masked.
 
+    With --iso it is written as a drive from which cloud-init reads it: a virtual or real machine with this drive and an
+    image boots, says hello, ends for want of a credential, which is masked here too, and switches itself off.
+
     Example: dirac-admin-cloud render grif-cloud el9-4core --vo belle
+    Example: dirac-admin-cloud render grif-cloud el9-4core --vo belle --iso seed.iso
     """
+    if iso is not None:
+        from JenniferDIRAC.WorkloadManagementSystem.CLI.Seed import check_target, write_drive
+
+        try:
+            check_target(iso)
+            written = write_drive(iso, b64decode(answer(connect().getUserData(endpoint, vm_type, vo))))
+        except OSError as error:
+            raise Output.refused(error) from None
+        Output.show(
+            written, as_json, lambda one, console: console.print(f"{one['iso']}: {one['bytes']} bytes", markup=False)
+        )
+        return
     Output.show(
         answer(connect().renderUserData(endpoint, vm_type, vo)),
         as_json,

@@ -96,6 +96,7 @@ def build_context(
             pilot_logger=pilot_logger(vo),
             gateway=gateway,
             template=vm_type.template or profile.template,
+            template_parts=profile.template_parts + vm_type.template_parts,
         )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
+import re
 import zipfile
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).with_name("jennifer_vm")
+BOOTSTRAP = Path(__file__).with_name("GuestBootstrap.py")
 SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = b"from jennifer_vm.Life import from_command_line\n\nfrom_command_line()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of zip files; the same modules give the same bytes
@@ -30,6 +33,16 @@ def packed_program() -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
     return packed.getvalue()
+
+
+@cache
+def packed_bootstrap() -> bytes:
+    """The bootstrap without what only its readers need: a cloud may have little room for it."""
+    tree = ast.parse(BOOTSTRAP.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return re.sub(r"^ +", lambda indent: indent[0][::4], ast.unparse(tree), flags=re.MULTILINE).encode()
 
 
 def is_packed(content: bytes) -> bool:

@@ -19,8 +19,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, is_packed
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data, sealed_content
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
     ContextError,
     GatewayAccess,
@@ -42,12 +41,38 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
     :raises ContextError: no such endpoint, VM type, or use of it by this VO; or the context cannot be made
     :raises ConfigError: the VO's profile, or the endpoint, is not usable
     """
+    context, remarks = _nobody(endpoint, vm_type, vo)
+    user_data = render_user_data(context)
+    parts = f" with {', '.join(map(str, context.template_parts))}" if context.template_parts else ""
+    named = [context.template, *(part.name for part in context.template_parts), str(read_profile(vo).trust_anchors)]
+    host_files = [path for path in named if path.startswith("/")]
+    heading = [
+        f"# {context.site}/{context.ce}/{vm_type} for {vo}, template {context.template}{parts}",
+        f"# {len(user_data)} bytes as sent" + ("" if context.gateway else ", to which the credential adds its own"),
+        *remarks,
+        "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
+        *(f"# Read on {socket.gethostname()}, which need not be the director's host: {path}" for path in host_files),
+    ]
+    with context_errors(f"files of template {context.template}"):
+        return "\n".join([HEADER, *heading, _readable(user_data), *_from_the_gateway(context, user_data)])
+
+
+def user_data_of_nobody(endpoint: str, vm_type: str, vo: str) -> bytes:
+    """What ``render_preview`` shows, as a VM would get it: it boots, says its first word, and ends for want of a
+    credential, because no secret is in it.
+
+    :raises ContextError, ConfigError: as ``render_preview``
+    """
+    return render_user_data(_nobody(endpoint, vm_type, vo)[0])
+
+
+def _nobody(endpoint: str, vm_type: str, vo: str) -> tuple[VMContext, list[str]]:
+    """What a VM would be told with the CS as it is; and remarks on it, for people."""
     endpoint_config = _find_endpoint(endpoint)
     vm_type_config = _find_vm_type(endpoint_config, vm_type)
     if not vm_type_config.serves(vo):
         served = ", ".join(sorted(vm_type_config.vos))
         raise ContextError(f"{endpoint_config}/{vm_type}: expected a VO that it serves ({served}), found {vo}")
-    profile = read_profile(vo)
     reference = f"<pilot reference of VM {NOBODY}>"
     masked = Secret("<secret>\n")
     gateway, remarks = None, []
@@ -55,18 +80,8 @@ def render_preview(endpoint: str, vm_type: str, vo: str) -> str:
         gateway = gateway_access(endpoint_config, read_director_config(), masked)
     except ConfigError as error:
         remarks.append(f"# As without a gateway, for the director's own section is wrong: {error}")
-    context = context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, masked, gateway=gateway)
-    user_data = render_user_data(context)
-    host_files = [path for path in (context.template, str(profile.trust_anchors or "")) if path.startswith("/")]
-    heading = [
-        f"# {endpoint_config}/{vm_type} for {vo}, template {context.template}",
-        f"# {len(user_data)} bytes as sent" + ("" if gateway else ", to which the credential adds its own"),
-        *remarks,
-        "# Files are shown decoded; every secret is <secret>, the VM's ids are zeros",
-        *(f"# Read on {socket.gethostname()}, which need not be the director's host: {path}" for path in host_files),
-    ]
-    with context_errors(f"files of template {context.template}"):
-        return "\n".join([HEADER, *heading, _readable(user_data), *_from_the_gateway(context)])
+    profile = read_profile(vo)
+    return context_of_nobody(endpoint_config, vm_type_config, profile, vo, reference, masked, gateway=gateway), remarks
 
 
 def context_of_nobody(
@@ -99,11 +114,13 @@ def context_of_nobody(
     )
 
 
-def _from_the_gateway(context: VMContext) -> list[str]:
+def _from_the_gateway(context: VMContext, user_data: bytes) -> list[str]:
     """What the VM gets for its ticket, as a document of its own."""
     if context.gateway is None:
         return []
-    given = envelope(replace(context, credential=PilotProxy(Secret("<secret>"))))
+    given = sealed_content(replace(context, credential=PilotProxy(Secret("<secret>"))), user_data)
+    if program := given.pop("program", ""):
+        given["program"] = _Block(described_program(base64.b64decode(program)))
     text = yaml.dump(given, Dumper=_Dumper, sort_keys=False, width=10**6)
     return [f"---\n# What {context.gateway.url} has for the bearer of the ticket", text]
 

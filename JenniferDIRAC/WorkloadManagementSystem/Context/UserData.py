@@ -20,12 +20,14 @@ from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
-from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_bootstrap, packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
-from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import settings_in_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope, settings_in_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.TemplateLayers import merge
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
+PARTS = TEMPLATES / "parts"
 SUFFIX = ".yaml.j2"
 PROGRAM_PATH = "/opt/jennifer/jennifer-vm"
 SETTINGS_PATH = "/etc/jennifer/vm.json"
@@ -48,9 +50,20 @@ def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user
     :param max_bytes: what the cloud takes (``CloudEndpoint.max_user_data_bytes``)
     :raises ContextError: no such template, an error in it, a value it wants and nobody has, or too large a result
     """
-    path = find_template(context.template)
-    user_data = _render(path, {"vm": context, "files": guest_files(context), "program": PROGRAM_PATH})
-    _check_cloud_config(path, user_data.decode())
+    path, *parts = template_files(context)
+    values = {
+        "vm": context,
+        "files": guest_files(context),
+        "program": PROGRAM_PATH,
+        "bootstrap": packed_bootstrap(),
+        "refuse": _refuse,
+    }
+    user_data = _render(path, values)
+    config = _read_cloud_config(path, user_data.decode())
+    if parts:
+        for part, named in zip(parts, context.template_parts, strict=True):
+            merge(config, _read_cloud_config(part, _render(part, values).decode()), str(named))
+        user_data = _dump(config, f"template {context.template} with {', '.join(map(str, context.template_parts))}")
     if len(user_data) > max_bytes:
         raise ContextError(
             f"user-data of template {path} has {len(user_data)} bytes, and the cloud takes {max_bytes}; shorten the "
@@ -59,7 +72,26 @@ def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user
     return user_data
 
 
-def find_template(name: str) -> Path:
+def sealed_content(context: VMContext, user_data: bytes) -> dict[str, Any]:
+    """What the gateway has for the bearer of the ticket in these user-data: the envelope, with the program if they
+    bring none. It holds the credential: to be sealed, not shown.
+    """
+    files = yaml.safe_load(user_data).get("write_files") or ()
+    if any(file.get("path") == PROGRAM_PATH for file in files):
+        return envelope(context)
+    return {**envelope(context), "program": base64.b64encode(packed_program()).decode()}
+
+
+def template_files(context: VMContext) -> tuple[Path, ...]:
+    """The files of the template and its parts; each may include others that lie beside it.
+
+    :raises ContextError: there is no such template, or part
+    """
+    parts = (find_template(part.name, PARTS) for part in context.template_parts)
+    return (find_template(context.template), *parts)
+
+
+def find_template(name: str, directory: Path = TEMPLATES) -> Path:
     """The file of a template: a name of the package's own, or the absolute path of a file of this host.
 
     :raises ContextError: there is none, or this process may not look for it
@@ -73,11 +105,11 @@ def find_template(name: str) -> Path:
         if not found:
             raise ContextError(f"template {name}: expected a file of this host, found none")
         return path
-    names = sorted(file.name.removesuffix(SUFFIX) for file in TEMPLATES.glob(f"*{SUFFIX}"))
+    names = sorted(file.name.removesuffix(SUFFIX) for file in directory.glob(f"*{SUFFIX}"))
     if name not in names:
         hint = did_you_mean(name, names)
         raise ContextError(f"template {name}: expected one of {', '.join(names)}, or a path{f' ({hint})' * bool(hint)}")
-    return TEMPLATES / f"{name}{SUFFIX}"
+    return directory / f"{name}{SUFFIX}"
 
 
 def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
@@ -95,6 +127,16 @@ def guest_files(context: VMContext) -> tuple[GuestFile, ...]:
         GuestFile(SETTINGS_PATH, settings, "0600"),
         *(GuestFile(path, secret, "0600") for path, secret in secrets.items()),
     )
+
+
+def _refuse(text: str) -> None:
+    """For templates: what stands against their use."""
+    raise ContextError(text)
+
+
+def _dump(config: dict[str, Any], made_of: str) -> bytes:
+    text = yaml.safe_dump(config, sort_keys=False, width=LARGEST_PRODUCT)
+    return f"{HEADER}\n# {_as_yaml(made_of)}\n{text}".encode()
 
 
 class _Environment(SandboxedEnvironment):
@@ -119,6 +161,8 @@ def _render(path: Path, values: dict[str, Any]) -> bytes:
     environment.filters.update(yaml=_as_yaml, sh=shlex.quote, b64=_as_base64, gz_b64=_as_gzip)
     try:
         return environment.get_template(path.name).render(values).encode()
+    except ContextError as error:
+        raise ContextError(f"template {path}: {error}") from None
     except TemplateSyntaxError as error:
         raise ContextError(f"template {error.filename}, line {error.lineno}: {error.message}") from None
     except (UndefinedError, SecurityError) as error:
@@ -149,7 +193,7 @@ def _template_line(error: BaseException, path: Path) -> str:
     return where
 
 
-def _check_cloud_config(path: Path, rendered: str) -> None:
+def _read_cloud_config(path: Path, rendered: str) -> dict[str, Any]:
     if rendered.split("\n", 1)[0].rstrip() != HEADER:
         raise ContextError(f"template {path}: expected {HEADER} as the first line, found something else")
     try:
@@ -163,6 +207,7 @@ def _check_cloud_config(path: Path, rendered: str) -> None:
         raise ContextError(f"template {path}{line}: expected YAML, found {type(error).__name__} in a value") from None
     if not isinstance(config, dict):
         raise ContextError(f"template {path}: expected a YAML mapping, found {type(config).__name__}")
+    return config
 
 
 def _constructed_at(error: BaseException) -> yaml.Mark | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import TemplatePart
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 
 DEFAULT_CERT_DIR = "/etc/grid-security/certificates"
@@ -98,7 +99,8 @@ class VMContext:
     ``pilot_file_urls`` are the places to try for ``pilot.tar`` and its checksums, in this order. ``trust_anchors``
     are PEM texts by the file name they get in ``cert_dir``. ``extra_hosts`` are lines of ``/etc/hosts``.
     ``pilot_logger`` is the address of DIRAC's own remote pilot logging, "" where it is switched off. ``gateway`` is
-    None where there is none: then the credential stands in user-data.
+    None where there is none: then the credential stands in user-data. ``template_parts`` are merged into ``template``,
+    in this order.
     """
 
     vm_id: str
@@ -125,3 +127,4 @@ class VMContext:
     pilot_logger: str = ""
     gateway: GatewayAccess | None = None
     template: str = "cloud-init"
+    template_parts: tuple[TemplatePart, ...] = ()

@@ -6,7 +6,7 @@ import base64
 import os
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,24 +19,28 @@ from DIRAC.Core.Security import Locations
 from DIRAC.Core.Security.Properties import PROXY_MANAGEMENT
 from DIRAC.Core.Security.ProxyInfo import getProxyInfo
 
-from JenniferDIRAC.ConfigurationSystem.DirectorConfig import AGENT_NAME
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import AGENT_NAME, read_director_config
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
-from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import proxy_lifetime
+from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access, proxy_lifetime
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import PilotFiles
 from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_file_urls
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import NOBODY, context_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import new_ticket
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
-from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, GatewayAccess
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import Aspect, Finding, Verdict
 
 # A pilot proxy in PEM: certificate, key and a chain of three have 6 to 8 kB, and do not compress.
 _PROXY_BYTES = 9000
+_CA_BYTES = 2000
 _PROXY_WARNING = timedelta(days=7)
+# What the package's profiles have where only the VO knows the value.
+TO_BE_FILLED_IN = "CHANGE-ME"
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,50 @@ def check_director(vos: Iterable[str]) -> Finding:
     return Finding("DIRAC", Aspect.DIRECTOR, Verdict.WARNING, text, f"{section}/VO lists the VOs that it serves")
 
 
+def check_profile(vo: str, users: Iterable[Served]) -> Finding:
+    """Whether the VO's profile is complete: what nobody filled in, and what its VMs will miss."""
+    where, path = f"VO {vo}", f"/Operations/{vo}"
+    operations = Operations(vo=vo)
+    open_ends = [
+        f"{section}/{name}"
+        for section in ("Pilot", "Cloud")
+        for name, value in operations.getOptionsDict(section).get("Value", {}).items()
+        if TO_BE_FILLED_IN in value
+    ]
+    if open_ends:
+        text = f"{path}: still {TO_BE_FILLED_IN}: {', '.join(open_ends)}"
+        return Finding(where, Aspect.PROFILE, Verdict.FAILED, text, "only the VO and its DIRAC know these")
+    try:
+        profile = read_profile(vo)
+    except ConfigError as error:
+        return Finding(where, Aspect.PROFILE, Verdict.FAILED, str(error), f"mend it in {path}/Cloud")
+    missing = []
+    if not operations.getValue("Pilot/Version", ""):
+        missing.append("Pilot/Version: pilots take whatever release is the newest")
+    if not profile.cvmfs_repositories:
+        missing.append("Cloud/CVMFSRepositories: VMs have what their image mounts")
+    elif alone := sorted({str(one.config) for one in users if not _has_squid(profile, one.config)}):
+        missing.append(f"Cloud/CVMFSProxy or CVMFSShoal, and no squid at {', '.join(alone)}: CVMFS comes from far away")
+    if str(profile.x509_cert_dir or "").startswith("/cvmfs/") and profile.trust_anchors:
+        text = f"{path}/Cloud: TrustAnchors cannot be written into X509CertDir = {profile.x509_cert_dir}"
+        return Finding(where, Aspect.PROFILE, Verdict.FAILED, text, "leave one of them out")
+    if missing:
+        return Finding(where, Aspect.PROFILE, Verdict.WARNING, f"{path} has no {'; no '.join(missing)}")
+    return Finding(where, Aspect.PROFILE, Verdict.OK, f"CVMFS of {', '.join(profile.cvmfs_repositories)}")
+
+
+def _has_squid(profile: ProfileConfig, config: EndpointConfig) -> bool:
+    return bool(config.cvmfs_proxies or config.cvmfs_shoal or profile.cvmfs_proxies or profile.cvmfs_shoal)
+
+
 def check_template(one: Served, max_user_data_bytes: int, processors: int) -> list[Finding]:
     """The user-data of one VM for each VO, with something of a proxy's size in it."""
     template, sizes, failures = "", {}, {}
     for vo in one.vos:
         try:
             profile = read_profile(vo)
-            template = one.vm_type.template or profile.template
+            parts = [part.name for part in profile.template_parts + one.vm_type.template_parts]
+            template = " + ".join([one.vm_type.template or profile.template, *dict.fromkeys(parts)])
             sizes[vo] = len(_user_data(one, profile, vo, processors))
         except (ConfigError, ContextError) as error:
             failures[vo] = str(error)
@@ -139,9 +180,9 @@ def check_template(one: Served, max_user_data_bytes: int, processors: int) -> li
         return [*findings, Finding(one.where, Aspect.USER_DATA, Verdict.NOT_TRIED)]
     findings.append(Finding(one.where, Aspect.TEMPLATE, Verdict.OK, f"{template} renders for {', '.join(sizes)}"))
     largest = max(sizes.values())
-    text = f"{largest} bytes with a proxy of {_PROXY_BYTES}; the cloud takes {max_user_data_bytes}"
+    text = f"{largest} bytes at most, with a ticket or a proxy of {_PROXY_BYTES}; the cloud takes {max_user_data_bytes}"
     fits = largest <= max_user_data_bytes
-    advice = "" if fits else "shorten the template, or name fewer certificates in TrustAnchors"
+    advice = "" if fits else "a Gateway and the template minimal; or name fewer certificates in TrustAnchors"
     findings.append(Finding(one.where, Aspect.USER_DATA, Verdict.OK if fits else Verdict.FAILED, text, advice))
     return findings
 
@@ -149,9 +190,25 @@ def check_template(one: Served, max_user_data_bytes: int, processors: int) -> li
 def _user_data(one: Served, profile: ProfileConfig, vo: str, processors: int) -> bytes:
     """:raises ContextError: it cannot be made"""
     reference = f"cloud://{one.config.ce}/{NOBODY}"
-    proxy = Secret(base64.encodebytes(os.urandom(_PROXY_BYTES * 3 // 4)).decode())
-    context = context_of_nobody(one.config, one.vm_type, profile, vo, reference, proxy, processors)
+    proxy = Secret(_filler(_PROXY_BYTES))
+    context = context_of_nobody(
+        one.config, one.vm_type, profile, vo, reference, proxy, processors, _gateway(one.config)
+    )
     return render_user_data(context, max_bytes=10**9)
+
+
+def _gateway(config: EndpointConfig) -> GatewayAccess | None:
+    """With the length of a CA in place of the one that lies on the director's host."""
+    try:
+        director = read_director_config()
+    except ConfigError:  # the director tells it, and has no cycle
+        return None
+    access = gateway_access(config, director.model_copy(update={"gateway_ca": None}), new_ticket())
+    return replace(access, ca=_filler(_CA_BYTES)) if access and director.gateway_ca else access
+
+
+def _filler(size: int) -> str:
+    return base64.encodebytes(os.urandom(size * 3 // 4)).decode()
 
 
 def check_pilot_credential(vo: str, users: Iterable[Served]) -> Finding:

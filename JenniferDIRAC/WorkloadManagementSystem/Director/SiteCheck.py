@@ -46,6 +46,7 @@ class Aspect(StrEnum):
     DIRECTOR = "director"
     GATEWAY = "gateway"
     STATUS = "resource status"
+    PROFILE = "profile"
     PILOT_CREDENTIAL = "pilot credential"
     PILOT_SERVER = "pilot server"
     CREDENTIAL = "credential"

@@ -15,9 +15,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
     proxy_lifetime,
 )
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextVersion import ContextVersions, Recipient
-from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest, new_ticket, seal
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data, sealed_content
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
 from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions
 from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import Intent
@@ -75,12 +74,12 @@ class UserDataMaker:
                 processors=intent.cores,
             )
             user_data = render_user_data(context, max_bytes)
-            self._keep_ticket(context)
+            self._keep_ticket(context, user_data)
             return user_data
         except (ConfigError, ContextError, DiracUnavailable) as error:
             raise UserDataUnavailable(str(error)) from error
 
-    def _keep_ticket(self, context: VMContext) -> None:
+    def _keep_ticket(self, context: VMContext, user_data: bytes) -> None:
         if (access := context.gateway) is not None:
-            sealed = seal(access.ticket, envelope(context))
+            sealed = seal(access.ticket, sealed_content(context, user_data))
             self._sessions.keep(context.vm_id, digest(access.ticket.reveal()), sealed, access.patience)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from DIRAC.Core.DISET.RequestHandler import RequestHandler
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
-from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview
+from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview, user_data_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineDB import VirtualMachineDB
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
@@ -242,6 +243,12 @@ class VirtualMachineManagerHandler(RequestHandler):
     def export_renderUserData(self, endpoint, vm_type, vo):
         """The user-data that a VM of this type would get at this endpoint (CE, or site/CE), secrets masked."""
         return _answer(render_preview, endpoint, vm_type, vo)
+
+    types_getUserData = (str, str, str)
+
+    def export_getUserData(self, endpoint, vm_type, vo):
+        """The same as a VM would get it, in base64: it boots, and is nobody's."""
+        return _answer(lambda *whose: b64encode(user_data_of_nobody(*whose)).decode(), endpoint, vm_type, vo)
 
 
 def _answer(call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:

@@ -76,6 +76,10 @@ class Gateway:
             raise Away("an answer without an envelope")
         return answer["envelope"], _number(answer, "now")
 
+    def resume(self, session):
+        """Go on with a session that the gateway knows."""
+        self._session = session
+
     def heartbeat(self, report):
         """Tell how the VM is: whether to drain, and seconds from now to be off by or None."""
         answer = self._post("/heartbeat", report)

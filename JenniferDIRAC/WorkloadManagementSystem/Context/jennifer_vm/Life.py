@@ -19,21 +19,28 @@ GRACE = 10  # seconds for one step of the end; what hangs longer, as on a dead f
 
 
 def from_command_line():
-    """``--version`` tells it; ``--root DIR`` lives in a directory, whose machine stays on; else this VM's life."""
+    """``--version`` tells it; ``--root DIR`` lives in a directory, whose machine stays on; else this VM's life.
+
+    With ``--redeemed`` the gateway has given all for the ticket, and standard input has it.
+    """
     arguments = sys.argv[1:]
+    redeemed = arguments[:1] == ["--redeemed"] and arguments.pop(0) and sys.stdin
     if arguments == ["--version"]:
         print(f"jennifer-vm {version()}")
     elif len(arguments) == 2 and arguments[0] == "--root":
-        main(root=arguments[1], power_off=lambda: print("this is a trial: the machine stays on"))
-    elif arguments:
-        sys.exit(
-            f"usage: {sys.argv[0]} [--version | --root DIR]; without options it ends by switching this machine off"
+        main(
+            root=arguments[1],
+            power_off=lambda: print("this is a trial: the machine stays on"),
+            redeemed=redeemed,
         )
+    elif arguments:
+        usage = "[--version | [--redeemed] [--root DIR]]; without options it ends by switching this machine off"
+        sys.exit(f"usage: {sys.argv[0]} {usage}")
     elif not os.path.exists(SETTINGS):
         # Somebody tries this on a machine of his own; and a VM of which we know nothing is the director's to delete.
         sys.exit(f"no {SETTINGS}: this is no VM of JenniferDIRAC, and it stays on")
     else:
-        main()
+        main(redeemed=redeemed)
 
 
 def version():
@@ -47,14 +54,15 @@ def version():
         return "unpacked"
 
 
-def main(settings_path=SETTINGS, root="/", power_off=None, clock=None):
+def main(settings_path=SETTINGS, root="/", power_off=None, clock=None, redeemed=None):
     """The whole life of this VM.
 
     :param root: stands for ``/`` in every path, so that all of this can be tried in a directory
     :param power_off: called last, whatever happened. Default: this machine is switched off
+    :param redeemed: a stream with what the gateway gave for the ticket. Default: it is still to be asked
     """
     clock = clock or (Clock() if root == "/" else TrialClock())
-    life = Life(root, clock)
+    life = Life(root, clock, redeemed)
     code, reason = OTHER, "jennifer-vm stopped without a reason"
     try:
         code, reason = life.lead(under(root, settings_path))
@@ -83,9 +91,10 @@ class Life:
     ``settings`` are those of the file, and after the ticket's redemption the gateway's over them.
     """
 
-    def __init__(self, root, clock):
+    def __init__(self, root, clock, redeemed=None):
         self.root = root
         self.clock = clock
+        self.redeemed = redeemed
         self.began = clock.monotonic()
         self.console = Console(serial_consoles(root), under(root, WORDS))
         self.interrupts = Interrupts()
@@ -145,10 +154,13 @@ class Life:
         from .Contact import Contact
         from .Gateway import Gateway
         from .Hygiene import WORK_DIRECTORY
-        from .Redemption import redeem
+        from .Redemption import redeem, take_over
 
         gateway = Gateway(self.settings["gateway"], self.settings["vm_id"], self.clock)
-        redeem(gateway, self.settings, self.root, self.clock, self.console, self.began)
+        if self.redeemed:
+            take_over(self.redeemed, gateway, self.settings, self.root, self.clock, self.console)
+        else:
+            redeem(gateway, self.settings, self.root, self.clock, self.console, self.began)
         self._arm()
         add_hosts(under(self.root, HOSTS), self.settings["extra_hosts"])
         logs = {"jennifer": WORDS, "pilot": LOG_FILE, "cloud-init": CLOUD_INIT_LOG}

@@ -1,5 +1,7 @@
 """The ticket, given to the gateway for all that this VM is told."""
 
+import json
+import os
 import time
 
 from .Ends import BAD_NODE, Ended
@@ -27,6 +29,27 @@ def redeem(gateway, settings, root, clock, console, began):
         raise Ended(BAD_NODE, f"no ticket for the gateway: {error}") from error
     envelope, now = _ask(gateway, ticket, clock, console, began + settings.get("boot_patience", BOOT_PATIENCE))
     shred(path)
+    _accept(envelope, now, settings, clock, console)
+
+
+def take_over(stream, gateway, settings, root, clock, console):
+    """The same with what a bootstrap has got for the ticket, and its session.
+
+    :raises Ended: it is not that
+    """
+    try:
+        given = json.load(stream)
+        envelope, now = given["envelope"], given["now"]
+        gateway.resume(given["session"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Ended(BAD_NODE, f"the bootstrap handed over no answer of the gateway: {type(error).__name__}") from None
+    # The file has no name any more: with its last descriptor it is gone.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), stream.fileno())
+    shred(under(root, settings["gateway"]["ticket"]))
+    _accept(envelope, now, settings, clock, console)
+
+
+def _accept(envelope, now, settings, clock, console):
     settings.update((name, value) for name, value in envelope.get("settings", {}).items() if name not in OUR_OWN)
     settings["credential"] = envelope.get("credential", {})
     set_clock(now, clock, console)

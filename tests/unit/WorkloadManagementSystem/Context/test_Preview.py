@@ -1,6 +1,7 @@
 """A preview is what a VM gets, without what nobody may see."""
 
 import base64
+import gzip
 import json
 import socket
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, packed_program
-from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview
+from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview, user_data_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 
 
@@ -86,3 +87,15 @@ def test_a_disabled_endpoint_tells_its_problem(world):
     world(MaxVMs="many")
     with pytest.raises(ContextError, match="ours is disabled: .*MaxVMs.*many"):
         render_preview("ours", "q", "belle")
+
+
+@pytest.mark.parametrize("gateway", ["", "https://gateway.here.org:9164"])
+def test_what_boots_for_nobody_is_what_the_preview_shows_and_holds_no_secret(world, gateway):
+    world(Gateway=gateway)
+    user_data = user_data_of_nobody("ours", "q", "belle")
+    written = {file["path"]: file["content"] for file in yaml.safe_load(user_data)["write_files"]}
+    secret = "/etc/jennifer/ticket" if gateway else "/etc/jennifer/proxy.pem"
+    assert gzip.decompress(base64.b64decode(written[secret])) == b"<secret>\n"
+    assert gzip.decompress(base64.b64decode(written["/opt/jennifer/jennifer-vm"])) == packed_program()
+    shown = next(yaml.safe_load_all(render_preview("ours", "q", "belle")))
+    assert list(written) == [file["path"] for file in shown["write_files"]]

@@ -22,8 +22,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Service.VirtualMachineManagerHandler
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 EL9 = VMTypeKey("CLOUD.GRIF.fr", "grif-cloud", "el9-4core")
 VM = "abcdef01" * 4
-METHODS = ["getStatus", "getVirtualMachines", "getVirtualMachine", "killVirtualMachine", "renderUserData"]
-METHODS += ["getLevers", "pullLever", "releaseLevers", "explain", "getLogs", "readLog"]
 READING = {
     "getLogs",
     "readLog",
@@ -31,9 +29,11 @@ READING = {
     "getVirtualMachines",
     "getVirtualMachine",
     "renderUserData",
+    "getUserData",
     "getLevers",
     "explain",
 }
+METHODS = [*READING, "killVirtualMachine", "pullLever", "releaseLevers"]
 
 
 @pytest.fixture
@@ -130,9 +130,10 @@ def test_a_vm_that_has_ended_is_not_killed(call, store):
     assert "ended already (FailedToStart)" in result["Message"]
 
 
-def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, cs):
+@pytest.mark.parametrize("method", ["renderUserData", "getUserData"])
+def test_an_endpoint_that_is_not_configured_cannot_be_rendered(call, cs, method):
     cs({"Resources": {"Sites": {"CLOUD": {}}}})
-    result = call("renderUserData", "nowhere", "el9", "belle")
+    result = call(method, "nowhere", "el9", "belle")
     assert not result["OK"]
     assert "nowhere" in result["Message"]
 

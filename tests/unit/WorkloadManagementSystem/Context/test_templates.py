@@ -1,0 +1,92 @@
+"""Every template of the package, as the real cloud-init sees what is made of it."""
+
+import re
+import subprocess
+from dataclasses import replace
+
+import pytest
+import yaml
+from profiles import PROFILES, context_of
+
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import Layer, TemplatePart
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import (
+    PARTS,
+    PROGRAM_PATH,
+    SUFFIX,
+    TEMPLATES,
+    render_user_data,
+)
+from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import CVMFS
+from lab.cloud_init import schema_problems
+
+TEMPLATE_NAMES = sorted(path.name.removesuffix(SUFFIX) for path in TEMPLATES.glob(f"*{SUFFIX}"))
+PART_NAMES = sorted(path.name.removesuffix(SUFFIX) for path in PARTS.glob(f"*{SUFFIX}"))
+EVERY_PART = tuple(TemplatePart(Layer.SITE, name) for name in PART_NAMES)
+
+
+CASES = [(name, gateway) for name in TEMPLATE_NAMES for gateway in (True, False) if gateway or name != "minimal"]
+
+
+def test_these_are_the_templates():
+    assert TEMPLATE_NAMES == ["cernvm", "cloud-init", "debian", "el9", "minimal", "ubuntu"]
+
+
+@pytest.mark.parametrize(("template", "gateway"), CASES)
+@pytest.mark.parametrize("vo", PROFILES)
+def test_cloud_init_takes_what_a_template_makes(cs, tmp_path, vo, template, gateway):
+    config = tmp_path / "user-data"
+    config.write_bytes(render_user_data(replace(context_of(cs, vo, gateway), template=template)))
+    assert schema_problems(config) == ""
+
+
+@pytest.mark.parametrize("template", TEMPLATE_NAMES)
+def test_cloud_init_takes_it_with_every_part_too(cs, tmp_path, template):
+    context = replace(context_of(cs, "belle"), template=template, template_parts=EVERY_PART)
+    config = tmp_path / "user-data"
+    config.write_bytes(render_user_data(context))
+    assert schema_problems(config) == ""
+
+
+def test_cloud_init_would_tell_of_a_mistake(tmp_path):
+    config = tmp_path / "wrong.yaml"
+    config.write_text("#cloud-config\nwrite_files:\n- path: /a\n  contents: x\n")
+    assert "contents" in schema_problems(config)
+
+
+@pytest.mark.parametrize("template", TEMPLATE_NAMES)
+def test_repositories_are_reached_by_https_and_their_signatures_are_checked(cs, template):
+    text = (TEMPLATES / f"{template}{SUFFIX}").read_text()
+    assert "http://" not in text
+    assert text.count("gpgcheck=1") == text.count("[jennifer-cernvm]")
+    assert text.count("Signed-By:") == text.count("Types: deb")
+    assert not re.search(r"curl|wget|git clone|allow.?(unauthenticated|insecure)|trusted=yes|nogpg", text)
+
+
+def commands(context):
+    return [
+        words if isinstance(words, str) else " ".join(words)
+        for words in yaml.safe_load(render_user_data(context))["runcmd"]
+    ]
+
+
+@pytest.mark.parametrize("template", ["el9", "debian", "ubuntu"])
+def test_cvmfs_is_installed_for_a_vo_that_names_repositories_and_for_no_other(cs, template):
+    context = replace(context_of(cs, "belle"), template=template)
+    assert "cvmfs" in "\n".join(commands(context))
+    assert "cvmfs" not in "\n".join(commands(replace(context, cvmfs=CVMFS())))
+
+
+@pytest.mark.parametrize("template", TEMPLATE_NAMES)
+def test_what_a_shell_is_to_run_is_a_shells_language(cs, template):
+    for command in commands(replace(context_of(cs, "belle"), template=template)):
+        script = command.removeprefix("sh -c ")
+        assert subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True).stderr == ""
+
+
+@pytest.mark.parametrize("template", [name for name in TEMPLATE_NAMES if name != "minimal"])
+def test_the_last_command_starts_jennifer_vm(cs, template):
+    assert commands(replace(context_of(cs, "belle"), template=template))[-1] == f"python3 {PROGRAM_PATH}"
+
+
+def test_the_minimal_template_takes_two_kibibytes(cs):
+    assert len(render_user_data(replace(context_of(cs, "belle"), template="minimal"))) <= 2048
