@@ -25,7 +25,7 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gatewa
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, find_template, render_user_data
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, render_user_data, template_files
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import Scope
 
@@ -154,7 +154,7 @@ def _version_of(context: VMContext) -> str:
 
 def _files_of(context: VMContext, recipient: Recipient) -> tuple[_Files, ...]:
     """A template may include others, which lie beside it."""
-    template = find_template(context.template)
-    files = [(template.parent, f"*{glob.escape(template.suffix)}"), (_CODE, "**/*.py")]
+    templates = template_files(context)
+    files = [(path.parent, f"*{glob.escape(path.suffix)}") for path in templates] + [(_CODE, "**/*.py")]
     named = filter(None, (recipient.profile.trust_anchors, recipient.director.gateway_ca))
     return *files, *((path.parent, glob.escape(path.name)) for path in named)

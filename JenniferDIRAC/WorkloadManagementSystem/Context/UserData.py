@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Sized
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -224,6 +225,8 @@ def _yaml_line(mark: yaml.Mark | None) -> str:
 def _as_yaml(value: Any) -> str:
     """A value as YAML on one line: JSON, with the characters that YAML would misread escaped as YAML has it."""
     text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(char if " " <= char <= "~" else f"\\U{ord(char):08X}" for char in text)
 
 
@@ -238,4 +241,12 @@ def _as_base64(value: str | bytes | Secret) -> str:
 
 def _as_gzip(value: str | bytes | Secret) -> str:
     """For ``encoding: gz+b64``; the same content gives the same text."""
-    return base64.b64encode(gzip.compress(_plain(value), mtime=0)).decode()
+    # The program is the same for all VMs, and what is a VM's own is not to be remembered.
+    return _gzipped_program(value) if isinstance(value, bytes) else _gzipped(_plain(value))
+
+
+def _gzipped(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+_gzipped_program = lru_cache(maxsize=4)(_gzipped)
