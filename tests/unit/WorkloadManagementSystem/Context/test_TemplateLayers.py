@@ -232,7 +232,10 @@ def test_parts_of_the_minimal_template_run_before_the_bootstrap():
 
 
 def test_without_a_gateway_the_minimal_template_is_refused_with_what_to_do():
-    with pytest.raises(ContextError, match="minimal.*: it brings no program: set Gateway, or take .*cloud-init"):
+    with pytest.raises(
+        ContextError,
+        match="minimal.*: it brings no program, and there is no gateway.*: set Gateway, or take cloud-init",
+    ):
         render_user_data(replace(CONTEXT, template="minimal"))
 
 
