@@ -54,7 +54,8 @@ def text() -> str:
             "## An endpoint: `/Resources/Sites/<Grid>/<Site>/CEs/<ce>/`\n",
             "A CE whose `CEType` begins with `Jennifer`. The CE's name must be unique among all sites.\n",
             _table(CESection, without=shared),
-            "\nIt may also hold any option of a VM type in the last table of the next section, for all its queues.\n",
+            "\nIt may also hold any option of a VM type in the last table of the next section, for all its queues. "
+            "What stands in `…/CEs/` itself DIRAC hands down to every CE of the site.\n",
             "## VOs at an endpoint: `…/CEs/<ce>/Shares/` and `…/CEs/<ce>/VOLimits/<vo>/`\n",
             "`Shares` weighs the VOs: `belle = 50`. Any numbers will do, for only their ratio counts; without the "
             "section all VOs weigh alike. A VO that is not in it, or has 0, gets what the others leave. One of another "

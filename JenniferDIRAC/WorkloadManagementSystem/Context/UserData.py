@@ -67,8 +67,8 @@ def render_user_data(context: VMContext, max_bytes: int = CloudEndpoint.max_user
         user_data = _dump(config, f"template {context.template} with {', '.join(map(str, context.template_parts))}")
     if len(user_data) > max_bytes:
         raise ContextError(
-            f"user-data of template {path} has {len(user_data)} bytes, and the cloud takes {max_bytes}; shorten the "
-            f"template, or name fewer certificates in TrustAnchors"
+            f"user-data of template {path} has {len(user_data)} bytes, and the cloud takes {max_bytes}; take the "
+            f"template minimal with a Gateway, or name fewer certificates in TrustAnchors"
         )
     return user_data
 
@@ -77,8 +77,8 @@ def sealed_content(context: VMContext, user_data: bytes) -> dict[str, Any]:
     """What the gateway has for the bearer of the ticket in these user-data: the envelope, with the program if they
     bring none. It holds the credential: to be sealed, not shown.
     """
-    files = yaml.safe_load(user_data).get("write_files") or ()
-    if any(file.get("path") == PROGRAM_PATH for file in files):
+    files = yaml.safe_load(user_data).get("write_files")
+    if isinstance(files, list) and any(isinstance(file, dict) and file.get("path") == PROGRAM_PATH for file in files):
         return envelope(context)
     return {**envelope(context), "program": base64.b64encode(packed_program()).decode()}
 

@@ -142,19 +142,18 @@ def check_profile(vo: str, users: Iterable[Served]) -> Finding:
         profile = read_profile(vo)
     except ConfigError as error:
         return Finding(where, Aspect.PROFILE, Verdict.FAILED, str(error), f"mend it in {path}/Cloud")
-    missing = []
-    if not operations.getValue("Pilot/Version", ""):
-        missing.append("Pilot/Version: pilots take whatever release is the newest")
-    if not profile.cvmfs_repositories:
-        missing.append("Cloud/CVMFSRepositories: VMs have what their image mounts")
-    elif alone := sorted({str(one.config) for one in users if not _has_squid(profile, one.config)}):
-        missing.append(f"Cloud/CVMFSProxy or CVMFSShoal, and no squid at {', '.join(alone)}: CVMFS comes from far away")
     if str(profile.x509_cert_dir or "").startswith("/cvmfs/") and profile.trust_anchors:
         text = f"{path}/Cloud: TrustAnchors cannot be written into X509CertDir = {profile.x509_cert_dir}"
         return Finding(where, Aspect.PROFILE, Verdict.FAILED, text, "leave one of them out")
-    if missing:
-        return Finding(where, Aspect.PROFILE, Verdict.WARNING, f"{path} has no {'; no '.join(missing)}")
-    return Finding(where, Aspect.PROFILE, Verdict.OK, f"CVMFS of {', '.join(profile.cvmfs_repositories)}")
+    release = operations.getValue("Pilot/Version", "") or "no release in Pilot/Version"
+    if not profile.cvmfs_repositories:
+        text = f"{release}; no CVMFSRepositories: VMs have what their image mounts"
+        return Finding(where, Aspect.PROFILE, Verdict.OK, text)
+    text = f"{release}; CVMFS of {', '.join(profile.cvmfs_repositories)}"
+    if alone := sorted({str(one.config) for one in users if not _has_squid(profile, one.config)}):
+        advice = f"CVMFSProxy at the CE, or in {path}/Cloud; or CVMFSShoal"
+        return Finding(where, Aspect.PROFILE, Verdict.WARNING, f"{text}; no squid at {', '.join(alone)}", advice)
+    return Finding(where, Aspect.PROFILE, Verdict.OK, text)
 
 
 def _has_squid(profile: ProfileConfig, config: EndpointConfig) -> bool:

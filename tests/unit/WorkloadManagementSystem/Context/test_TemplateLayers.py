@@ -219,6 +219,11 @@ def test_where_they_bring_it_the_envelope_does_not():
     assert "program" not in sealed_content(WITH_GATEWAY, render_user_data(WITH_GATEWAY))
 
 
+@pytest.mark.parametrize("written", ["", "write_files: 5", "write_files: [5, {content: x}]"])
+def test_a_template_that_writes_nothing_sensible_brings_no_program_either(written):
+    assert "program" in sealed_content(WITH_GATEWAY, f"#cloud-config\na: 1\n{written}\n".encode())
+
+
 def test_the_minimal_template_holds_ticket_and_settings_and_no_program():
     files = {file["path"]: file for file in yaml.safe_load(render_user_data(MINIMAL))["write_files"]}
     assert set(files) == {"/etc/jennifer/vm.json", "/etc/jennifer/ticket", "/opt/jennifer/start"}
@@ -232,7 +237,10 @@ def test_parts_of_the_minimal_template_run_before_the_bootstrap():
 
 
 def test_without_a_gateway_the_minimal_template_is_refused_with_what_to_do():
-    with pytest.raises(ContextError, match="minimal.*: it brings no program: set Gateway, or take .*cloud-init"):
+    with pytest.raises(
+        ContextError,
+        match="minimal.*: it brings no program, and there is no gateway.*: set Gateway, or take cloud-init",
+    ):
         render_user_data(replace(CONTEXT, template="minimal"))
 
 

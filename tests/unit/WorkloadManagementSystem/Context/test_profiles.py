@@ -5,7 +5,7 @@ from profiles import PROFILES, context_of, fill, profile
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
-from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import TO_BE_FILLED_IN, check_profile, served
+from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import TO_BE_FILLED_IN, Served, check_profile, served
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import Aspect, Verdict
 
 PILOT_WORDS = {
@@ -89,14 +89,12 @@ def test_a_profile_that_is_filled_in_lacks_squids_at_most(cs, vo):
 def filled_world(world, ce=None, **cloud):
     world(pilot={"Version": "v9.1"}, cloud=cloud, **(ce or {"CVMFSProxy": ""}))
     (endpoint,) = read_cloud_sites().endpoints
-    from JenniferDIRAC.WorkloadManagementSystem.Director.DiracChecks import Served
-
     return check_profile("belle", [Served(endpoint, endpoint.vm_types[0], ("belle",))])
 
 
 def test_a_profile_with_a_squid_is_complete(world):
     finding = filled_world(world, CVMFSRepositories="belle.cern.ch", CVMFSProxy="http://squid:3128")
-    assert (finding.verdict, finding.detail) == (Verdict.OK, "CVMFS of belle.cern.ch")
+    assert (finding.verdict, finding.detail) == (Verdict.OK, "v9.1; CVMFS of belle.cern.ch")
 
 
 def test_the_endpoints_without_a_squid_are_named(world):
@@ -105,12 +103,11 @@ def test_the_endpoints_without_a_squid_are_named(world):
     assert "no squid at CLOUD.Here.org/ours" in finding.detail
 
 
-def test_no_repository_and_no_version_is_a_warning(world):
+def test_what_a_profile_leaves_to_image_and_pilot_is_said(world):
     world()
-    (endpoint,) = read_cloud_sites().endpoints
     finding = check_profile("belle", [])
-    assert finding.verdict is Verdict.WARNING
-    assert "Pilot/Version" in finding.detail and "CVMFSRepositories" in finding.detail
+    assert finding.verdict is Verdict.OK
+    assert "no release in Pilot/Version" in finding.detail and "no CVMFSRepositories" in finding.detail
 
 
 def test_a_wrong_profile_is_told(world):

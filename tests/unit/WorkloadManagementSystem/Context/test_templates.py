@@ -90,3 +90,47 @@ def test_the_last_command_starts_jennifer_vm(cs, template):
 
 def test_the_minimal_template_takes_two_kibibytes(cs):
     assert len(render_user_data(replace(context_of(cs, "belle"), template="minimal"))) <= 2048
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A function that runs a command of a template on a host where some packages are there; what it would install."""
+
+    def run(words, there):
+        done = tmp_path / "done"
+        done.write_text("")
+        tools = {
+            "rpm": f"for one in $2 $3 $4; do case ' {there} ' in *\" $one \"*) ;; *) exit 1 ;; esac; done",
+            "dpkg": f"shift; for one in $@; do case ' {there} ' in *\" $one \"*) ;; *) exit 1 ;; esac; done",
+            "dnf": f'echo "$@" >>{done}',
+            "apt-get": f'echo "$@" >>{done}',
+            "cvmfs_config": "",
+        }
+        for name, script in tools.items():
+            tool = tmp_path / name
+            tool.write_text(f"#!/bin/sh\n{script}\n")
+            tool.chmod(0o755)
+        words = words if isinstance(words, list) else ["sh", "-c", words]
+        subprocess.run(words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False, timeout=60)
+        return done.read_text()
+
+    return run
+
+
+def prepare(cs, template, **changes):
+    context = replace(context_of(cs, "belle"), template=template, **changes)
+    return yaml.safe_load(render_user_data(context))["runcmd"]
+
+
+def test_on_el9_nothing_is_fetched_where_all_is_there(cs, host):
+    command = prepare(cs, "el9")[0]
+    assert host(command, "nftables tar cvmfs") == ""
+    assert host(command, "nftables tar") == "-y --setopt=install_weak_deps=False install nftables tar cvmfs\n"
+
+
+def test_on_debian_nothing_is_fetched_where_all_is_there(cs, host):
+    assert host(prepare(cs, "debian")[0], "ca-certificates nftables cvmfs") == ""
+    assert host(prepare(cs, "debian", cvmfs=CVMFS())[0], "ca-certificates").splitlines() == [
+        "-q -o DPkg::Lock::Timeout=300 update",
+        "-q -y -o DPkg::Lock::Timeout=300 --no-install-recommends install ca-certificates nftables",
+    ]

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
+from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import digest, unseal
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
@@ -67,6 +68,12 @@ def written(user_data):
         path: base64.b64decode(content).decode("utf-8", "replace")
         for path, content in yaml.safe_load(user_data).items()
     }
+
+
+def test_the_ticket_is_good_for_the_program_where_user_data_do_not_write_it(make, store):
+    ticket = written(make(Gateway="https://gateway:9164"))["/etc/jennifer/ticket"]
+    sealed = store.sessions.redeem(VM, digest(ticket), digest("s" * 43), "192.0.2.1")
+    assert base64.b64decode(unseal(ticket, sealed)["program"]) == packed_program()
 
 
 def test_who_brings_the_ticket_of_the_user_data_gets_what_only_it_opens(make, store):
