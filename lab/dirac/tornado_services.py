@@ -1,7 +1,7 @@
 """``python -m lab.dirac.tornado_services``: DIRAC's HTTPS services, on tornado as PyPI has it.
 
-DIRAC wants a fork of tornado 5.1.1 that is in no package registry. What it needs of it is little: streams over M2Crypto,
-as Python's ssl refuses proxies as certificates of clients, and those certificates at hand. The package tornado-m2crypto
+DIRAC wants a fork of tornado 5.1.1 that is in no package registry. What it needs of it is little: streams over
+M2Crypto, which takes proxies as certificates of clients, and those certificates at hand. The package tornado-m2crypto
 has both; this puts them in their places before DIRAC's own start script runs. For the lab only: an installation has
 DIRACOS, with the fork in it.
 """
