@@ -9,6 +9,7 @@ import pytest
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.Console import MAX_KEPT_LINES, Console
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.PilotLogging import MAX_LINE, PilotLogging
+from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_logger
 from lab.dirac.pilot_logging import PROCESS, logged, pilot_logging
 
 
@@ -57,11 +58,12 @@ def of_the_service(stamp):
     return result["Value"]["StdOut"]
 
 
-def test_it_is_switched_on_for_one_vo_alone(service):
-    from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_logger
-
-    assert pilot_logger("belle") == service
-    assert pilot_logger("t2k.org") == ""
+def test_it_is_switched_on_for_a_vo_and_as_for_pilots_for_ces(service, cs):
+    assert pilot_logger("belle", "grif-qemu") == service
+    assert pilot_logger("t2k.org", "grif-qemu") == ""
+    cs({"/Operations/belle/Pilot/RemoteLoggerCEsWhiteList": "other, napoli-qemu"})
+    assert pilot_logger("belle", "napoli-qemu") == service
+    assert pilot_logger("belle", "grif-qemu") == ""
 
 
 def test_a_vms_words_are_found_by_its_pilots_stamp(vm):
