@@ -16,8 +16,10 @@ NAME = "Lab"
 USERS = ("adm", "alice", "pilot")
 CS_SERVICE = "Configuration/Server"
 MIND_SERVICE = "WorkloadManagement/OptimizationMind"
+PILOT_LOGGING_SERVICE = "WorkloadManagement/TornadoPilotLogging"
 
 _DATABASE_PORT, _OPENSEARCH_PORT, _PILOT_FILES_PORT, _SANDBOX_PORT, _GATEWAY_PORT = 3307, 9201, 9190, 9196, 9164
+_PILOT_LOGGING_PORT = 8443
 _GATEWAY = "CloudGateway"  # has a section like a service, and is none of DIRAC's
 
 
@@ -42,6 +44,10 @@ class Ports:
     @property
     def gateway(self) -> int:
         return _GATEWAY_PORT + self.offset
+
+    @property
+    def pilot_logging(self) -> int:
+        return _PILOT_LOGGING_PORT + self.offset
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ def _registry() -> dict:
 
 
 def _place_services(systems: dict, address: str, offset: int) -> dict[str, int]:
-    """Move the port of every service, write its URL, and return ``{"System/Service": port}``."""
+    """Move the port of every service, write its URL, and return ``{"System/Service": port}`` of those of DISET."""
     ports = {}
     for system, content in systems.items():
         if not isinstance(content, dict):
@@ -148,6 +154,8 @@ def _place_services(systems: dict, address: str, offset: int) -> dict[str, int]:
                 continue
             port = int(options["Port"]) + offset
             options["Port"] = str(port)
-            content.setdefault("URLs", {})[service] = f"dips://{address}:{port}/{system}/{service}"
-            ports[f"{system}/{service}"] = port
+            protocol = options.get("Protocol", "dips")
+            content.setdefault("URLs", {})[service] = f"{protocol}://{address}:{port}/{system}/{service}"
+            if protocol == "dips":
+                ports[f"{system}/{service}"] = port
     return ports

@@ -93,7 +93,7 @@ def build_context(
             min_disk_mib=profile.min_disk,
             lease=policy.lease,
             heartbeat=policy.heartbeat_timeout / HEARTBEATS_IN_TIMEOUT,
-            pilot_logger=pilot_logger(vo),
+            pilot_logger=pilot_logger(vo, vm_type.ce),
             gateway=gateway,
             template=vm_type.template or profile.template,
             template_parts=profile.template_parts + vm_type.template_parts,

@@ -71,10 +71,13 @@ def pilot_file_urls(vo: str) -> tuple[str, ...]:
     return tuple(url.rstrip("/") for url in urls) + tuple(f"{url.rstrip('/')}/pilot" for url in urls)
 
 
-def pilot_logger(vo: str) -> str:
-    """The address of DIRAC's remote pilot logging for this VO, "" where it is switched off."""
+def pilot_logger(vo: str, ce: str) -> str:
+    """The address of DIRAC's remote pilot logging for this VO at this CE, "" where it is switched off."""
     operations = Operations(vo=vo)
-    return operations.getValue("Pilot/RemoteLoggerURL", "") if operations.getValue("Pilot/RemoteLogging", False) else ""
+    admitted = operations.getValue("Pilot/RemoteLoggerCEsWhiteList", [])
+    if not operations.getValue("Pilot/RemoteLogging", False) or (admitted and ce not in admitted):
+        return ""
+    return operations.getValue("Pilot/RemoteLoggerURL", "")
 
 
 def _vo_options(operations: Operations) -> list[str]:

@@ -129,9 +129,7 @@ class Life:
         for _ in range(2):
             self.console.say("end", code=code, reason=printable(reason))
         if self.logging:
-            within(GRACE, self.logging.send)
-            if not self.pilot_began:
-                within(GRACE, self.logging.close, code)
+            within(GRACE, self.logging.end, code, self.pilot_began)
         within(GRACE, os.sync)
 
     @property
@@ -199,7 +197,7 @@ class Life:
         give(work, account)
         console.say("pilot-start", disk_mib=self._need_disk(work))
         if self.logging:
-            within(GRACE, self.logging.send)
+            within(GRACE, self.logging.begin)
         self.pilot_began = True
         log = PilotLog()
         if self.contact:

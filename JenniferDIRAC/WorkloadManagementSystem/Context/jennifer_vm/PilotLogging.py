@@ -2,7 +2,11 @@
 
 import json
 
+from .Console import printable
+
 TIMEOUT = 8  # seconds
+TAKEN = b'{"OK": true'  # how the service's answer begins; a refusal comes with HTTP's 200 too
+MAX_LINE = 1000  # characters
 
 
 class PilotLogging:
@@ -21,29 +25,43 @@ class PilotLogging:
         self._context = tls_context(cert_dir)
         self._context.load_cert_chain(proxy)
 
-    def send(self):
-        """Send the lines that were not sent yet; as Pilot 3's RemoteLogger does.
+    def begin(self):
+        """Send the words so far; why they are not taken is noted on the console."""
+        try:
+            self._send()
+        except (OSError, ValueError) as error:
+            self._console.note(f"remote pilot logging: {error}")
 
-        :raises OSError: it was not taken
+    def end(self, code, pilot_began):
+        """Send the rest, and close the log: DIRAC keeps only closed ones.
+
+        A pilot that ends in good order has closed it itself. Words that come after that would begin a second log of the
+        same name, which stays for ever, or replaces the first when it is closed; so they are not sent.
+
+        :raises OSError, ValueError: it was not taken
         """
+        if pilot_began:
+            self._call("getLogs", self._settings.get("stamp", ""), self._settings.get("vo", ""))
+        self._send()
+        self._tell("finaliseLogs", {"retCode": str(code)})
+
+    def _send(self):
+        """The lines that were not sent yet; as Pilot 3's RemoteLogger does."""
         lines = self._console.lines[self._sent :]
         if lines:
-            self._call("sendMessage", [line.rstrip("\n") for line in lines])
+            self._tell("sendMessage", [printable(line.rstrip("\n"), MAX_LINE) for line in lines])
             self._sent += len(lines)
 
-    def close(self, code):
-        """Tell that no pilot will say more: DIRAC keeps only logs that are closed. A pilot that began does so itself.
+    def _tell(self, method, message):
+        self._call(method, json.dumps(message), self._settings.get("stamp", ""), self._settings.get("vo", ""))
 
-        :raises OSError: it was not taken
-        """
-        self._call("finaliseLogs", {"retCode": str(code)})
-
-    def _call(self, method, message):
+    def _call(self, method, *arguments):
+        """:raises OSError, ValueError: no answer, or a refusal (of a closed log too)"""
         from urllib.parse import urlencode
         from urllib.request import urlopen
 
-        told = self._settings
-        arguments = json.dumps([json.dumps(message), told.get("stamp", ""), told.get("vo", "")])
-        form = urlencode({"method": method, "args": arguments}).encode("ascii")
-        with urlopen(told["url"], form, timeout=TIMEOUT, context=self._context):
-            pass
+        form = urlencode({"method": method, "args": json.dumps(arguments)}).encode("ascii")
+        with urlopen(self._settings["url"], form, timeout=TIMEOUT, context=self._context) as answer:
+            beginning = answer.read(500)
+        if not beginning.startswith(TAKEN):
+            raise ValueError(f"{method} was refused: {beginning.decode('ascii', 'replace')}")

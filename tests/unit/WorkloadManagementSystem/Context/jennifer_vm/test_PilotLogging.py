@@ -12,11 +12,16 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import load_t
 
 
 class PilotLoggingServer(HereServer):
-    """Takes what a Tornado service of DIRAC takes, from clients with a certificate; ``calls`` are method and args."""
+    """Takes what a Tornado service of DIRAC takes, from clients with a certificate; ``calls`` are method and args.
+
+    What it answers is the real one's, with which tests/lab tries the same. ``closed``: by a pilot that ended.
+    """
 
     def __init__(self, ca, directory):
         calls = self.calls = []
         self.status = 200
+        self.closed = False
+        self.answer = {"OK": True, "Value": "taken"}
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(handler):  # noqa: N802, N805
@@ -24,6 +29,9 @@ class PilotLoggingServer(HereServer):
                 calls.append((form["method"], json.loads(form["args"][0]), handler.connection.getpeercert()))
                 handler.send_response(self.status)
                 handler.end_headers()
+                gone = {"OK": False, "Errno": 0, "Message": "FileNotFoundError"}
+                answer = gone if self.closed and form["method"] != ["sendMessage"] else self.answer
+                handler.wfile.write(json.dumps(answer).encode())
 
             def log_message(self, *_):
                 pass
@@ -42,6 +50,10 @@ def logging_server(ca, tmp_path):
     server.close()
 
 
+def methods(server):
+    return [method for (method,), _, _ in server.calls]
+
+
 @pytest.fixture
 def logged(vm, logging_server, ca):
     """A VM with a proxy that TLS takes, whose words go to the pilot logging."""
@@ -53,14 +65,29 @@ def logged(vm, logging_server, ca):
 def test_the_vms_words_arrive_as_a_pilots_do(logged, logging_server, server):
     server.publish("print('ERROR: something of the pilot')\n")
     logged.live()
-    assert [method for method, _, _ in logging_server.calls] == [["sendMessage"]] * 2
+    assert methods(logging_server) == ["sendMessage", "getLogs", "sendMessage", "finaliseLogs"]
     messages = []
-    for _, (message, stamp, vo), certificate in logging_server.calls:
-        messages += json.loads(message)
+    for method, (*message, stamp, vo), certificate in logging_server.calls:
+        messages += json.loads(message[0]) if method == ["sendMessage"] else []
         assert (stamp, vo) == ("0123abcd", "belle")
         assert certificate["subject"]
     assert [message.split()[2] for message in messages] == ["hello", "pilot-start", "pilot-end", "end", "end"]
     assert not any("something of the pilot" in message for message in messages if " line " in message)
+
+
+def test_after_a_pilot_that_closed_its_log_nothing_is_sent_that_would_begin_another(logged, logging_server):
+    logging_server.closed = True
+    logged.live()
+    assert methods(logging_server) == ["sendMessage", "getLogs"]
+    assert logged.said.code == 200
+
+
+def test_a_refusal_is_noted_on_the_console_and_nowhere_else_felt(logged, logging_server):
+    logging_server.answer = {"OK": False, "Errno": 0, "Message": "VO name is invalid: \x1b[31m"}
+    logged.live()
+    (note,) = [line for line in logged.console.read_text().splitlines() if "remote pilot logging" in line]
+    assert "VO name is invalid" in note and note.isprintable()
+    assert logged.said.code == 200
 
 
 def test_a_vm_whose_pilot_never_began_says_why_and_closes_the_log(logged, logging_server):
@@ -75,7 +102,7 @@ def test_a_vm_whose_pilot_never_began_says_why_and_closes_the_log(logged, loggin
 def test_a_payload_that_replaces_the_proxy_changes_nothing(logged, logging_server, server):
     server.publish("import os\nos.unlink(os.environ['X509_USER_PROXY'])\nos.mkfifo(os.environ['X509_USER_PROXY'])\n")
     logged.live()
-    assert "end" in logging_server.calls[-1][1][0]
+    assert "end" in logging_server.calls[-2][1][0]
 
 
 @pytest.mark.parametrize("trouble", ["a server that fails", "no server", "no certificate", "no CA"])
