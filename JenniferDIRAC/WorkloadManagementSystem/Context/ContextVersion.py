@@ -19,8 +19,8 @@ from DIRAC.ConfigurationSystem.Client.ConfigurationData import gConfigurationDat
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import type_key
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, find_template, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import Scope

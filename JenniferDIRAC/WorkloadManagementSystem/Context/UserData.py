@@ -20,8 +20,8 @@ from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import settings_in_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
 

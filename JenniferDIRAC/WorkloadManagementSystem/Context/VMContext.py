@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 DEFAULT_CERT_DIR = "/etc/grid-security/certificates"
 

@@ -11,6 +11,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected
 from JenniferDIRAC.Resources.Cloud.CloudsFile import load_entry
 from JenniferDIRAC.Resources.Cloud.OpenStackConnection import TIMEOUTS, OpenStackConnection
 from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 NAME = "CLOUD.Here.org/ce"
 PASSWORD = "hush-hush-4711"
@@ -47,7 +48,7 @@ def test_an_entry_is_made_of_both_files_and_its_secrets_are_known(files):
     files({"grif": entry(password=None)}, {"grif": {"auth": {"password": PASSWORD}}})
     region, secrets = load_entry(NAME, "grif")
     assert region.get_auth_args()["password"] == PASSWORD
-    assert secrets == (PASSWORD,)
+    assert secrets == (Secret(PASSWORD),)
 
 
 def test_an_entry_that_does_not_exist_is_told_with_those_that_do(files):
@@ -151,7 +152,7 @@ def test_a_broken_file_that_openstacksdk_would_never_reach_harms_nobody(files, t
     monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [str(broken)])
     monkeypatch.setattr("openstack.config.loader.SECURE_FILES", [str(broken)])
     files({"grif": entry()}, {})
-    assert load_entry(NAME, "grif")[1] == (PASSWORD,)
+    assert load_entry(NAME, "grif")[1] == (Secret(PASSWORD),)
     monkeypatch.delenv("OS_CLIENT_SECURE_FILE")
     with pytest.raises(Rejected, match="etc.yaml is no YAML"):
         load_entry(NAME, "grif")

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import _as_yaml, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
