@@ -109,7 +109,9 @@ class _Environment(SandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+        # a credential reveals itself too, for the envelope
+        hidden = isinstance(obj, Secret) or attr == "reveal"
+        return not hidden and super().is_safe_attribute(obj, attr, value)
 
 
 def _render(path: Path, values: dict[str, Any]) -> bytes:
