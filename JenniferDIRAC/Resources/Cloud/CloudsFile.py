@@ -44,6 +44,8 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[Secret, ...]]:
         where = f"{name}: entry {cloud} of {' and '.join(files)}"
         region = config.get_one(cloud)
         auth_type, auth = str(region.config["auth_type"]), region.get_auth_args()
+        if has_user(str(auth.get("auth_url"))):  # addresses are shown
+            raise Rejected(f"{where}: auth: expected an auth_url without a user name and password, found one with them")
         if auth_type in ("password", "v3password") and not auth.get("password"):  # keystoneauth would send null
             raise Rejected(f"{where}: auth: expected a value for password, found nothing")
         options = loading.get_plugin_options(auth_type)
@@ -64,6 +66,11 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[Secret, ...]]:
     for file in files:
         _warn_if_open(Path(file), secrets)
     return region, secrets
+
+
+def has_user(url: str) -> bool:
+    """Whether an address holds a user name, and perhaps a password, before its host."""
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 class BrokenFile(Exception):

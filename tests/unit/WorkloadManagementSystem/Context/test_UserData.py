@@ -203,6 +203,7 @@ LONG = "hunter2" * 10
     "text",
     [
         "a: {{ {}[vm.credential.proxy.reveal()] }}",
+        "a: {{ vm.credential.reveal() }}",
         "a: {{ {}[vm.credential.proxy | b64] }}",
         "a: *{{ vm.credential.proxy | b64 | replace('=', '') }}",
         "a: !{{ vm.credential.proxy | b64 | replace('=', '') }} 1",
