@@ -39,6 +39,8 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that clean-up runs
     record = Record()
     lab = Lab(arguments.root)
+    if arguments.debug:
+        lab.log_level = "DEBUG"
     cloud = CLOUDS[arguments.cloud](lab)
     keep = arguments.keep
     try:

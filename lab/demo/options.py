@@ -29,6 +29,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="leave everything up, also after a failure; ./run down takes it down"
     )
+    parser.add_argument("--debug", action="store_true", help="log everything at debug level; the logs are in ROOT/log")
     parser.add_argument("--vo", action="append", choices=list(VOS), help="only jobs of this VO; may be repeated")
     parser.add_argument(
         "--pilot",

@@ -63,13 +63,22 @@ def user_group(vo: str) -> str:
 
 
 def write_configuration(
-    root: Path, images: Path, address: str, ports: Ports, extra: Iterable[Path], qemu_sites: bool
+    root: Path,
+    images: Path,
+    address: str,
+    ports: Ports,
+    extra: Iterable[Path],
+    qemu_sites: bool,
+    log_level: str = "INFO",
 ) -> Configuration:
-    """Write ``etc/Lab.cfg`` (served), ``etc/master.cfg`` (the CS service's own) and ``etc/dirac.cfg`` (everybody's)."""
+    """Write ``etc/Lab.cfg`` (served), ``etc/master.cfg`` (the CS service's own) and ``etc/dirac.cfg`` (everybody's).
+
+    :param log_level: of the gateway, which takes it from the CS
+    """
     cfg = CFG()
     for template in ("central.cfg.in", "qemu_sites.cfg.in") if qemu_sites else ("central.cfg.in",):
         part = CFG()
-        part.loadFromBuffer(_template(template, root, images, address, ports))
+        part.loadFromBuffer(_template(template, root, images, address, ports).replace("@LOG_LEVEL@", log_level))
         cfg = cfg.mergeWith(part)
     cfg = cfg.mergeWith(CFG().loadFromDict(_registry()))
     for path in extra:

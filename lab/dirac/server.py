@@ -59,6 +59,8 @@ class Lab(BaseLab):
         self.images = Path(images).absolute() if images else home() / "images"
         self._address = address
         self.ports = Ports(default_port_offset() if port_offset is None else port_offset)
+        #: of everything that ``up`` and ``start_agent`` start; DIRAC's word
+        self.log_level = "INFO"
         self._database = Database(self.root / "mysql", self.ports.database, self.environment())
 
     @cached_property
@@ -175,7 +177,7 @@ class Lab(BaseLab):
         self, agent: str = f"WorkloadManagement/{_DIRECTOR}", *options: str, **environment: str
     ) -> subprocess.Popen:
         """Start a DIRAC agent as a process of its own (``options`` such as ``-o``, ``MaxCycles=1``)."""
-        command = [_bin() / "dirac-agent", agent, "-o", "LogLevel=INFO", *options]
+        command = [_bin() / "dirac-agent", agent, *self._log_option, *options]
         return self.start(agent.rpartition("/")[2], command, **environment)
 
     @contextmanager
@@ -195,7 +197,9 @@ class Lab(BaseLab):
     def _start_all(self, extra: Iterable[Path], qemu_sites: bool) -> None:
         names = [f"IP:{self.address}", "IP:127.0.0.1", "DNS:localhost", f"DNS:{socket.gethostname()}"]
         make_certificates(self.ca_directory.parent, self.root / "users", USERS, ",".join(names))
-        configuration = write_configuration(self.root, self.images, self.address, self.ports, extra, qemu_sites)
+        configuration = write_configuration(
+            self.root, self.images, self.address, self.ports, extra, qemu_sites, self.log_level
+        )
         services = dict(configuration.services)
         ports = self.ports
         require_free_ports([ports.database, ports.opensearch, ports.pilot_files, ports.gateway, *services.values()])
@@ -212,7 +216,7 @@ class Lab(BaseLab):
         mind_port = services.pop(MIND_SERVICE)
         self._start_services("mind", [MIND_SERVICE])
         self.wait_for_port("mind", mind_port)
-        self.start("executors", [_bin() / "dirac-executor", "WorkloadManagement/Optimizers", "-o", "LogLevel=INFO"])
+        self.start("executors", [_bin() / "dirac-executor", "WorkloadManagement/Optimizers", *self._log_option])
         self._start_services("services", list(services))
         for port in services.values():
             self.wait_for_port("services", port)
@@ -228,8 +232,12 @@ class Lab(BaseLab):
         self.wait_for_port("gateway", self.ports.gateway)
         self._progress("gateway up")
 
+    @property
+    def _log_option(self) -> tuple[str, str]:
+        return "-o", f"LogLevel={self.log_level}"
+
     def _start_services(self, name: str, services: Sequence[str], *options: str | Path) -> None:
-        self.start(name, [_bin() / "dirac-service", *services, "-o", "LogLevel=INFO", *options])
+        self.start(name, [_bin() / "dirac-service", *services, *self._log_option, *options])
 
     def _start_database(self, configuration: Configuration) -> None:
         self._database.install()

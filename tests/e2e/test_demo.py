@@ -1,7 +1,6 @@
 """The demo as a user runs it: real jobs, a real director, real virtual machines."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,38 +9,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import pytest
 import yaml
+from demo_world import CLONE, PORT_OFFSET, openstack_of, start
 
-from lab.dirac import Lab, home
-from lab.openstack import OpenStackLab
+from lab.dirac import Lab
 from lab.openstack.real import RealHost
-
-CLONE = Path(__file__).parents[2]
-PORT_OFFSET = int(os.environ.get("JENNIFERDIRAC_PORT_OFFSET", "0")) + 1500
-
-
-@pytest.fixture
-def root(turn):
-    """A lab's directory of these tests' own, beside every other lab; whatever a failure leaves is ended."""
-    lab = Lab(home() / "lab-e2e", port_offset=PORT_OFFSET)
-    for one in (lab, openstack_of(lab.root)):
-        one.down()  # what an interrupted run left
-    yield lab.root
-    for one in (lab, openstack_of(lab.root)):
-        one.down()
-
-
-def openstack_of(root: Path) -> OpenStackLab:
-    """Where a demo with this root has its OpenStack."""
-    return OpenStackLab(root.with_name("openstack-e2e"), port_offset=PORT_OFFSET)
-
-
-def start(root: Path, *options: str, **streams) -> subprocess.Popen:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DIRAC")}
-    environment["JENNIFERDIRAC_PORT_OFFSET"] = str(PORT_OFFSET)
-    command = [sys.executable, "-m", "lab.demo", "--root", str(root), *options]
-    return subprocess.Popen(command, cwd=CLONE, env=environment, text=True, **streams)
 
 
 def nothing_is_left(root: Path) -> bool:

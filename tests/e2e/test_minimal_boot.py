@@ -16,7 +16,7 @@ import gateway_world  # noqa: E402
 from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image  # noqa: E402
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest  # noqa: E402
 from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint, _processes  # noqa: E402
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret  # noqa: E402
+from JenniferDIRAC.Resources.Cloud.Secret import Secret  # noqa: E402
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data, sealed_content  # noqa: E402
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (  # noqa: E402
     GatewayAccess,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from JenniferDIRAC.Resources.Cloud.CloudsFile import BrokenFile, config_places, read_file
+from JenniferDIRAC.Resources.Cloud.CloudsFile import BrokenFile, config_places, has_user, read_file
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ def _entry(name: str, options: Mapping[str, Any]) -> CloudsEntry:
     auth = options.get("auth")
     auth = auth if isinstance(auth, Mapping) else {}
     project = auth.get("project_name") or auth.get("project_id") or ""
-    url = auth.get("auth_url") or options.get("profile") or ""
+    url = str(auth.get("auth_url") or options.get("profile") or "")
     auth_type = options.get("auth_type") or "password"
-    return CloudsEntry(name, str(url), str(project), str(options.get("region_name") or ""), str(auth_type))
+    return CloudsEntry(
+        name,
+        "<an address with a password>" if has_user(url) else url,
+        str(project),
+        str(options.get("region_name") or ""),
+        str(auth_type),
+    )

@@ -21,12 +21,13 @@ from openstack.config.cloud_region import CloudRegion
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 _NOT_A_CLOUD = "defaults"  # what openstacksdk makes up when there is no file
 _log = logging.getLogger(__name__)
 
 
-def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[str, ...]]:
+def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[Secret, ...]]:
     """An entry of clouds.yaml with what secure.yaml adds to it, and the secrets in it. Nothing is contacted.
 
     :param name: the endpoint's name, for messages
@@ -43,6 +44,8 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[str, ...]]:
         where = f"{name}: entry {cloud} of {' and '.join(files)}"
         region = config.get_one(cloud)
         auth_type, auth = str(region.config["auth_type"]), region.get_auth_args()
+        if has_user(str(auth.get("auth_url"))):  # addresses are shown
+            raise Rejected(f"{where}: auth: expected an auth_url without a user name and password, found one with them")
         if auth_type in ("password", "v3password") and not auth.get("password"):  # keystoneauth would send null
             raise Rejected(f"{where}: auth: expected a value for password, found nothing")
         options = loading.get_plugin_options(auth_type)
@@ -59,10 +62,15 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[str, ...]]:
         raise Rejected(f"{where}: auth: {error}") from None
     except Exception as error:  # its reader expects well-formed entries and fails in many ways at others
         raise Rejected(f"{where}: openstacksdk cannot use it: {type(error).__name__}: {error}") from None
-    secrets = tuple(str(auth[option.dest]) for option in options if option.secret and auth.get(option.dest))
+    secrets = tuple(Secret(str(auth[option.dest])) for option in options if option.secret and auth.get(option.dest))
     for file in files:
         _warn_if_open(Path(file), secrets)
     return region, secrets
+
+
+def has_user(url: str) -> bool:
+    """Whether an address holds a user name, and perhaps a password, before its host."""
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 class BrokenFile(Exception):
@@ -139,7 +147,7 @@ def _no_entry(where: str, cloud: str, files: Iterable[str], unreadable: Iterable
     return f"{where}: {found}".rstrip() + skipped
 
 
-def _warn_if_open(file: Path, secrets: Iterable[str]) -> None:
+def _warn_if_open(file: Path, secrets: Iterable[Secret]) -> None:
     mode = file.stat().st_mode
-    if mode & 0o044 and any(secret in file.read_text() for secret in secrets):
+    if mode & 0o044 and any(secret.reveal() in file.read_text() for secret in secrets):
         _log.warning("%s holds a secret and others may read it: chmod 600 %s", file, file)

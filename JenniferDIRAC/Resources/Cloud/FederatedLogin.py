@@ -16,8 +16,9 @@ from keystoneauth1.session import Session
 
 from JenniferDIRAC.Resources.Cloud import SafeHTTP
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Expiry
-from JenniferDIRAC.Resources.Cloud.OIDCIssuer import OIDCIssuer, Tokens
+from JenniferDIRAC.Resources.Cloud.OIDCIssuer import Grant, OIDCIssuer, Tokens
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible, Redirected, UnsafeURL, check_url, shown
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class _Post:
     def post(self, url: str, **options: Any) -> requests.Response:
         body = options["json"]
         answer = SafeHTTP.post(self._session, url, json=body, headers=options["headers"])
-        secret = body["auth"]["identity"]["token"]["id"]
+        secret = Secret(body["auth"]["identity"]["token"]["id"])
         if answer.status_code in (401, 403, 404):
             raise exceptions.Unauthorized(
                 f"{url} accepts the login and refuses the project ({_reason(answer, secret)}): is the project_id or "
@@ -90,7 +91,7 @@ class FederatedLogin(federation.FederationBaseAuth):
         self.issuer = OIDCIssuer(
             issuer or discovery_endpoint or "",
             str(client_id),
-            str(client_secret or ""),
+            Secret(client_secret or ""),
             access_token_endpoint or "",
             clock,
         )
@@ -162,7 +163,7 @@ class FederatedLogin(federation.FederationBaseAuth):
             raise LoginImpossible(f"{self.federated_token_url} answers {answer.status_code} without Keystone's token")
         return info
 
-    def _grant(self, kind: str, **more: str) -> dict[str, str]:
+    def _grant(self, kind: str, **more: Secret) -> Grant:
         return {"grant_type": kind, **more, **({"scope": self.scope} if self.scope else {})}
 
     def get_unscoped_cache_id_elements(self) -> dict[str, str | None]:
@@ -170,15 +171,15 @@ class FederatedLogin(federation.FederationBaseAuth):
         return {**elements, "issuer": str(self.issuer), "client_id": self.client_id, "scope": self.scope}
 
 
-def _bearer(access_token: str) -> Callable[[Any], Any]:
+def _bearer(access_token: Secret) -> Callable[[Any], Any]:
     def add(request: Any) -> Any:
-        request.headers["Authorization"] = f"Bearer {access_token}"
+        request.headers["Authorization"] = f"Bearer {access_token.reveal()}"
         return request
 
     return add
 
 
-def _reason(answer: requests.Response, secret: str) -> str:
+def _reason(answer: requests.Response, secret: Secret) -> str:
     """What a service says of a refusal: Keystone in JSON, apache in a header."""
     try:
         text = answer.json()["error"]["message"]
@@ -188,7 +189,7 @@ def _reason(answer: requests.Response, secret: str) -> str:
     return shown(str(text), secret)
 
 
-def _failure(answer: requests.Response, who: str, secret: str) -> exceptions.HttpError:
+def _failure(answer: requests.Response, who: str, secret: Secret) -> exceptions.HttpError:
     """Without the answer itself: that holds the request, and so the token."""
     status = answer.status_code
     kind = exceptions.TooManyRequests if status == 429 else exceptions.HTTPClientError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_plus
 
@@ -15,6 +15,7 @@ from keystoneauth1.session import Session
 
 from JenniferDIRAC.Resources.Cloud import SafeHTTP
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible, LoginRefused, UnsafeURL, check_url, host, shown
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 DISCOVERY = "/.well-known/openid-configuration"
 # How a client with a secret says who it is. RFC 6749 prefers the header; the form comes first because servers differ in
@@ -22,6 +23,8 @@ DISCOVERY = "/.well-known/openid-configuration"
 _FORM, _HEADER, _PUBLIC = "client_secret_post", "client_secret_basic", "none"
 
 Clock = Callable[[], datetime]
+#: The fields of a request for tokens (RFC 6749, 4 and 6).
+Grant = Mapping[str, str | Secret]
 
 
 class GrantRefused(LoginRefused):
@@ -39,10 +42,10 @@ class Tokens:
     ``refresh_lifetime`` None: the issuer did not say; zero: without end (an offline token of Keycloak).
     """
 
-    access_token: str = field(repr=False)
+    access_token: Secret
     asked_at: datetime
     lifetime: timedelta
-    refresh_token: str = field(default="", repr=False)
+    refresh_token: Secret = Secret("")
     refresh_lifetime: timedelta | None = None
 
 
@@ -53,7 +56,7 @@ class OIDCIssuer:
     :param token_endpoint: chosen by the operator; then nothing is asked for, and it may be on another host
     """
 
-    def __init__(self, url: str, client_id: str, client_secret: str, token_endpoint: str, clock: Clock):
+    def __init__(self, url: str, client_id: str, client_secret: Secret, token_endpoint: str, clock: Clock):
         self.url = url.removesuffix(DISCOVERY)
         self._client_id, self._client_secret = client_id, client_secret
         self._chosen_endpoint = token_endpoint
@@ -70,7 +73,7 @@ class OIDCIssuer:
     def __str__(self) -> str:
         return self.url or self._chosen_endpoint
 
-    def tokens(self, session: Session, grant: Mapping[str, str]) -> Tokens:
+    def tokens(self, session: Session, grant: Grant) -> Tokens:
         """Ask once; twice, when the client has a secret and says who it is in the way it is not registered for.
 
         :raises GrantRefused: the issuer says no
@@ -86,20 +89,19 @@ class OIDCIssuer:
             if answer.get("error") != "invalid_client":
                 break
         code = str(answer.get("error", ""))
-        text = shown(f"{code}: {answer.get('error_description', '')}", self._client_secret, *grant.values())
+        text = shown(f"{code}: {answer.get('error_description', '')}", self._client_secret, *_secrets(grant))
         raise GrantRefused(f"the OIDC issuer {self} refuses the client {self._client_id} ({text})", code)
 
-    def _ask(
-        self, session: Session, endpoint: str, grant: Mapping[str, str], method: str
-    ) -> tuple[int, Mapping[str, object]]:
-        form, header = dict(grant), {}
+    def _ask(self, session: Session, endpoint: str, grant: Grant, method: str) -> tuple[int, Mapping[str, object]]:
+        form = {name: value.reveal() if isinstance(value, Secret) else value for name, value in grant.items()}
+        header = {}
         if method == _HEADER:
-            pair = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
+            pair = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret.reveal())}"
             header = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         else:
             form["client_id"] = self._client_id
             if method == _FORM:
-                form["client_secret"] = self._client_secret
+                form["client_secret"] = self._client_secret.reveal()
         headers = {"Accept": "application/json", **header}
         status, answer = self._json(lambda: SafeHTTP.post(session, endpoint, data=form, headers=headers, stream=True))
         # Only these say something of the grant; all else (404, 429, 5xx) says something of the service.
@@ -113,11 +115,11 @@ class OIDCIssuer:
             raise LoginImpossible(f"the OIDC issuer {self} answers without an access_token")
         refresh = answer.get("refresh_token")
         return Tokens(
-            access_token=access,
+            access_token=Secret(access),
             asked_at=asked_at,
             # Without a word on it the token is used once.
             lifetime=_seconds(answer.get("expires_in")) or timedelta(),
-            refresh_token=refresh if isinstance(refresh, str) else "",
+            refresh_token=Secret(refresh if isinstance(refresh, str) else ""),
             refresh_lifetime=_seconds(answer.get("refresh_expires_in")),
         )
 
@@ -173,6 +175,10 @@ class OIDCIssuer:
         return response.status_code, {}
 
 
+def _secrets(grant: Grant) -> list[Secret]:
+    return [value for value in grant.values() if isinstance(value, Secret)]
+
+
 def _seconds(value: object) -> timedelta | None:
     """A duration as issuers write it: a number, some of them in quotes."""
     try:
@@ -181,10 +187,10 @@ def _seconds(value: object) -> timedelta | None:
         return None
 
 
-def jwt_expiry(token: str) -> datetime | None:
+def jwt_expiry(token: Secret) -> datetime | None:
     """When a token says that it ends, for people: nothing verifies it. None for one that says nothing."""
     try:
-        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        claims = json.loads(base64.urlsafe_b64decode(token.reveal().split(".")[1] + "=="))
         return datetime.fromtimestamp(claims["exp"], UTC)
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return None

@@ -23,6 +23,7 @@ from JenniferDIRAC.Resources.Cloud.CloudsFile import load_entry
 from JenniferDIRAC.Resources.Cloud.OpenStackErrors import Hiccup, Translator
 from JenniferDIRAC.Resources.Cloud.OpenStackRecords import DOWN_CELLS_SINCE, Microversion, mappings
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import UnsafeURL, check_url
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 #: The last that something here is made for; later ones only change what nobody here asks for.
 MAX_MICROVERSION = DOWN_CELLS_SINCE
@@ -183,7 +184,7 @@ class OpenStackConnection:
     def _request(self, method: str, url: str, doing: str, creating: bool = False, **options: Any) -> requests.Response:
         answer = self._once(method, url, doing, creating, options)
         if answer.status_code == 401:
-            self._renew(str(answer.request.headers.get("X-Auth-Token")))
+            self._renew(_token(answer.request.headers))
             answer = self._once(method, url, doing, creating, options)
         return answer
 
@@ -218,10 +219,10 @@ class OpenStackConnection:
             raise AuthenticationFailed(self.errors.message(self._logging_in, "this kind of login gives no token"))
         return dict(headers)
 
-    def _renew(self, refused: str) -> None:
+    def _renew(self, refused: Secret) -> None:
         """Log in anew, unless another thread did since the token was used."""
         with self._lock:
-            if self._headers().get("X-Auth-Token") == refused:
+            if _token(self._headers()) == refused:
                 self.session.invalidate()
                 self._headers()
 
@@ -307,6 +308,10 @@ class OpenStackConnection:
         most = re.fullmatch(r"(\d+)\.(\d+)", str(newest.get("version") or newest.get("max_version")))
         self._microversion = min((int(most[1]), int(most[2])), MAX_MICROVERSION) if most else None
         return str(newest["id"])
+
+
+def _token(headers: Mapping[str, Any]) -> Secret:
+    return Secret(str(headers.get("X-Auth-Token")))
 
 
 def _json(answer: requests.Response) -> Any:

@@ -10,7 +10,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -31,6 +31,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Unreachable,
 )
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 SHOWN_AT_MOST = 300
 
@@ -74,7 +75,7 @@ class Translator:
     """
 
     name: str
-    secrets: tuple[str, ...] = field(repr=False)
+    secrets: tuple[Secret, ...]
     now: Callable[[], datetime]
 
     def answer(self, answer: requests.Response, doing: str, *, creating: bool = False) -> CloudError:
@@ -132,8 +133,8 @@ class Translator:
     def message(self, doing: str, text: str) -> str:
         """For an operator: on one line, not too long, and without what must not be shown."""
         for secret in self.secrets:
-            for form in (secret, json.dumps(secret)[1:-1]):
-                text = text.replace(form, "<secret>")
+            for form in (secret.reveal(), json.dumps(secret.reveal())[1:-1]):
+                text = text.replace(form, str(secret))
         text = " ".join(text.split())
         text = "".join(character for character in _SECRET.sub("<secret>", text) if character.isprintable())
         if len(text) > SHOWN_AT_MOST:

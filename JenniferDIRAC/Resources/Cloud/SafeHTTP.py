@@ -14,6 +14,8 @@ import requests
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
+
 #: seconds, where the session says nothing: more than a healthy login ever takes
 TIMEOUT = 30.0
 #: A discovery document has a few kB, the answer with all sites of EGI a few hundred.
@@ -127,11 +129,11 @@ def retry_after(answer: requests.Response) -> int:
     return int(told) if told.isascii() and told.isdecimal() else 0
 
 
-def shown(text: str, *secrets: str) -> str:
+def shown(text: str, *secrets: Secret) -> str:
     """Foreign text in a message of ours: one line, printable, short, without those secrets."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, "<secret>")
+            text = text.replace(secret.reveal(), str(secret))
     line = "".join(c if c.isprintable() else " " for c in text).strip()
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 

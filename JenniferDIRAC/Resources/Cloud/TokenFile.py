@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible, LoginRefused
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 _MAX_BYTES = 1 << 16
 #: seconds; a holder may be waiting for up to three requests, of 10 + 60 s each
@@ -26,14 +27,14 @@ class TokenFileError(LoginRefused):
     """There is no token to be had from the file, or no way to keep the next one. Holds no token."""
 
 
-def state_file(issuer: str, client_id: str, token: str) -> Path:
+def state_file(issuer: str, client_id: str, token: Secret) -> Path:
     """Where the successors of a token are kept that stands in clouds.yaml, secure.yaml or the environment."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    name = hashlib.sha256("\0".join((issuer, client_id, token)).encode()).hexdigest()[:32]
+    name = hashlib.sha256("\0".join((issuer, client_id, token.reveal())).encode()).hexdigest()[:32]
     return Path(base) / "jenniferdirac/tokens" / name
 
 
-def check_token(text: str, where: str) -> str:
+def check_token(text: str, where: str) -> Secret:
     """A token without the white space around it.
 
     :raises TokenFileError: that is no token
@@ -43,22 +44,23 @@ def check_token(text: str, where: str) -> str:
         raise TokenFileError(f"{where} is empty; expected a refresh token")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise TokenFileError(f"{where} is no refresh token; expected one line without spaces, and nothing else")
-    return token
+    return Secret(token)
 
 
 class HeldToken:
     """A token that nobody else uses meanwhile, with room on the disk for its successor."""
 
-    def __init__(self, value: str, path: Path, spare: int, spare_path: Path):
+    def __init__(self, value: Secret, path: Path, spare: int, spare_path: Path):
         self.value = value
         self._path, self._spare, self._spare_path = path, spare, spare_path
 
-    def replace(self, token: str) -> None:
+    def replace(self, token: Secret) -> None:
         """Keep the successor: on disk, whole, before this returns.
 
         :raises TokenFileError: it could not be kept
         """
-        data = check_token(token, "the issuer's next refresh token").encode() + b"\n"
+        checked = check_token(token.reveal(), "the issuer's next refresh token")
+        data = checked.reveal().encode() + b"\n"
         try:
             os.pwrite(self._spare, data, 0)
             os.ftruncate(self._spare, len(data))
@@ -67,7 +69,7 @@ class HeldToken:
             _sync_directory(self._path.parent)
         except OSError as error:
             raise TokenFileError(f"the issuer's next refresh token cannot be kept in {self._path}: {error}") from None
-        self.value = token
+        self.value = checked
 
 
 class TokenFile:
@@ -77,12 +79,12 @@ class TokenFile:
     :param first: the token as long as there is no such file; without it the file has to be there
     """
 
-    def __init__(self, path: Path, first: str = "", sleep: Callable[[float], None] = time.sleep):
+    def __init__(self, path: Path, first: Secret | None = None, sleep: Callable[[float], None] = time.sleep):
         self.path = path.resolve()  # a symbolic link stays one
         self._first = first
         self._sleep = sleep
 
-    def read(self) -> str:
+    def read(self) -> Secret:
         """The token that is valid now, unless somebody is replacing it.
 
         :raises TokenFileError: there is none

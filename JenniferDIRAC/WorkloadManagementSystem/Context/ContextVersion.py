@@ -21,9 +21,9 @@ from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import type_key
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, render_user_data, template_files
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext

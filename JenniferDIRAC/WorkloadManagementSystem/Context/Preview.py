@@ -16,9 +16,9 @@ from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMT
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context, gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import described_program, is_packed
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import HEADER, render_user_data, sealed_content
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
     ContextError,

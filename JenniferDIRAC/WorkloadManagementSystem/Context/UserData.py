@@ -21,8 +21,8 @@ from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
 from JenniferDIRAC.ConfigurationSystem.StrictModel import did_you_mean
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import CloudEndpoint
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_bootstrap, packed_program
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope, settings_in_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.TemplateLayers import merge
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext, context_errors
@@ -152,7 +152,9 @@ class _Environment(SandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return not isinstance(obj, Secret) and super().is_safe_attribute(obj, attr, value)
+        # a credential reveals itself too, for the envelope
+        hidden = isinstance(obj, Secret) or attr == "reveal"
+        return not hidden and super().is_safe_attribute(obj, attr, value)
 
 
 def _render(path: Path, values: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from JenniferDIRAC.ConfigurationSystem.TemplateParts import TemplatePart
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 DEFAULT_CERT_DIR = "/etc/grid-security/certificates"
 

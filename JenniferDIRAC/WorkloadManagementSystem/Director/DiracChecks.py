@@ -25,11 +25,11 @@ from JenniferDIRAC.ConfigurationSystem.PlannerTerms import place_of
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig, read_profile
 from JenniferDIRAC.ConfigurationSystem.SiteRegistrar import UNDECIDED, RegistrarError, element_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError, ConfigProblem, did_you_mean
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access, proxy_lifetime
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import PilotFiles
 from JenniferDIRAC.WorkloadManagementSystem.Context.PilotCommand import pilot_file_urls
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import NOBODY, context_of_nobody
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import new_ticket
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, GatewayAccess

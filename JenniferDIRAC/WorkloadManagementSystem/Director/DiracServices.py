@@ -25,7 +25,7 @@ from DIRAC.WorkloadManagementSystem.Client.ServerUtils import getPilotAgentsDB
 from DIRAC.WorkloadManagementSystem.private.ConfigHelper import findGenericPilotCredentials
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, PilotState, TaskQueue, VMTypeKey
 
 _PROCESSORS_TAG = re.compile(r"^(\d+)Processors$")

@@ -20,9 +20,9 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     ServerRequest,
     ServerStatus,
 )
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import parse_console
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import build_context
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import TRIAL_PREFIX
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Policy import Policy

@@ -18,6 +18,7 @@ from keystoneauth1.session import Session
 from JenniferDIRAC.Resources.Cloud.CheckinAuth import OIDCRefreshToken, OIDCServiceAccount
 from JenniferDIRAC.Resources.Cloud.OIDCIssuer import GrantRefused
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from lab.openstack.cloud import CLIENT_ID, CLIENT_SECRET, IDENTITY_PROVIDER, REGION
 
 OPENSTACK = str(Path(sys.executable).with_name("openstack"))
@@ -175,7 +176,7 @@ def test_an_access_token_that_apache_refuses_is_renewed_once(traffic, cloud, opt
     plugin = OIDCRefreshToken(**options(refresh_token=cloud.refresh_token("alice")))
     traffic = traffic(plugin)
     traffic.ask_keystone()
-    plugin._tokens = replace(plugin._tokens, access_token="of another time")
+    plugin._tokens = replace(plugin._tokens, access_token=Secret("of another time"))
     plugin.invalidate()
     assert traffic.ask_keystone().status_code == 200
     assert traffic.count == {GRANT: 2, LOGIN: 3, PROJECT: 2}

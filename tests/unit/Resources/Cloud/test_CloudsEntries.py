@@ -28,6 +28,14 @@ def test_entries_are_listed_without_their_secrets(file):
     assert "hush" not in repr(found)
 
 
+def test_an_address_with_a_password_is_not_shown(file):
+    auth = {"auth_url": "https://me:hush@grif/v3"}
+    file.write_text(yaml.safe_dump({"clouds": {"grif": {"auth": auth}, "napoli": {"profile": auth["auth_url"]}}}))
+    found = read_clouds_entries()
+    assert {one.url for one in found.entries} == {"<an address with a password>"}
+    assert "hush" not in repr(found)
+
+
 def test_a_file_that_is_found_first_hides_the_others(file, tmp_path):
     file.write_text(yaml.safe_dump({"clouds": {"grif": GRIF}}))
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({"clouds": {"napoli": GRIF}}))

@@ -11,6 +11,7 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Rejected
 from JenniferDIRAC.Resources.Cloud.CloudsFile import load_entry
 from JenniferDIRAC.Resources.Cloud.OpenStackConnection import TIMEOUTS, OpenStackConnection
 from JenniferDIRAC.Resources.Cloud.OpenStackEndpoint import OpenStackEndpoint
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 NAME = "CLOUD.Here.org/ce"
 PASSWORD = "hush-hush-4711"
@@ -47,7 +48,7 @@ def test_an_entry_is_made_of_both_files_and_its_secrets_are_known(files):
     files({"grif": entry(password=None)}, {"grif": {"auth": {"password": PASSWORD}}})
     region, secrets = load_entry(NAME, "grif")
     assert region.get_auth_args()["password"] == PASSWORD
-    assert secrets == (PASSWORD,)
+    assert secrets == (Secret(PASSWORD),)
 
 
 def test_an_entry_that_does_not_exist_is_told_with_those_that_do(files):
@@ -108,6 +109,9 @@ def test_a_file_that_cannot_be_opened_is_named(files, tmp_path, monkeypatch):
             "auth: You must provide either an application credential ID",
         ),
         (entry() | {"auth_type": "v3pasword"}, "expected a kind of login, found v3pasword. did you mean v3password"),
+        (entry(auth_url=f"https://u:{PASSWORD}@k.invalid/v3"), "auth: expected an auth_url without a user name"),
+        (entry() | {"auth": PASSWORD}, "openstacksdk cannot use it"),
+        (entry() | {"auth": [{"password": PASSWORD}]}, "openstacksdk cannot use it"),
         (entry() | {"auth": "wrong"}, "openstacksdk cannot use it"),
         (entry() | {"api_timeout": "long"}, "openstacksdk cannot use it: ValueError: could not convert"),
     ],
@@ -151,7 +155,7 @@ def test_a_broken_file_that_openstacksdk_would_never_reach_harms_nobody(files, t
     monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [str(broken)])
     monkeypatch.setattr("openstack.config.loader.SECURE_FILES", [str(broken)])
     files({"grif": entry()}, {})
-    assert load_entry(NAME, "grif")[1] == (PASSWORD,)
+    assert load_entry(NAME, "grif")[1] == (Secret(PASSWORD),)
     monkeypatch.delenv("OS_CLIENT_SECURE_FILE")
     with pytest.raises(Rejected, match="etc.yaml is no YAML"):
         load_entry(NAME, "grif")

@@ -19,9 +19,10 @@ from JenniferDIRAC.Resources.Cloud.CloudEndpoint import (
     Unreachable,
 )
 from JenniferDIRAC.Resources.Cloud.OpenStackErrors import Translator, lacks_capacity
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-TRANSLATOR = Translator("CLOUD.Here.org/ce", ("hush-hush",), lambda: NOW)
+TRANSLATOR = Translator("CLOUD.Here.org/ce", (Secret("hush-hush"),), lambda: NOW)
 
 
 def answer(status, body="", **headers):
@@ -100,7 +101,7 @@ def test_a_log_in_that_is_throttled_keeps_its_pause():
 
 @pytest.mark.parametrize("secret", ["two  spaces\tand a tab", 'a "quoted" word', "a\\backslash", "Größe"])
 def test_a_secret_of_any_characters_is_masked(secret):
-    translator = Translator("e", (secret,), lambda: NOW)
+    translator = Translator("e", (Secret(secret),), lambda: NOW)
     for body in (f"it was {secret}.", {"what": f"it was {secret}."}, {"x": {"message": f"it was {secret}."}}):
         assert "it was <secret>." in str(translator.answer(answer(400, body), "try"))
 

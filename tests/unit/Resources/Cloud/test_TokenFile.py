@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from JenniferDIRAC.Resources.Cloud.SafeHTTP import LoginImpossible
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.Resources.Cloud.TokenFile import TokenFile, TokenFileError, state_file
 
 
@@ -26,7 +27,7 @@ def path(tmp_path):
 
 def test_a_token_is_read_without_the_white_space_around_it(path):
     write(path, "  abc.def-1~2 \n\n")
-    assert TokenFile(path).read() == "abc.def-1~2"
+    assert TokenFile(path).read() == Secret("abc.def-1~2")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path, make):
 
 def test_a_successor_takes_the_files_place_and_only_its_owner_reads_it(path):
     with TokenFile(path).hold() as held:
-        assert held.value == "first"
-        held.replace("second")
+        assert held.value == Secret("first")
+        held.replace(Secret("second"))
         assert path.read_text() == "second\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(file.name for file in path.parent.iterdir()) == [".token.lock", "token"]
@@ -79,7 +80,7 @@ def test_a_successor_takes_the_files_place_and_only_its_owner_reads_it(path):
 def test_whoever_reads_meanwhile_sees_the_old_token_or_the_new_one_and_never_a_part(path):
     """The new one comes by a rename: the file that was opened before stays what it was."""
     with open(path) as opened_before, TokenFile(path).hold() as held:
-        held.replace("second")
+        held.replace(Secret("second"))
         assert opened_before.read() == "first\n"
 
 
@@ -87,7 +88,7 @@ def test_a_symbolic_link_to_the_file_stays_one(path, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(path)
     with TokenFile(link).hold() as held:
-        held.replace("second")
+        held.replace(Secret("second"))
     assert link.is_symlink() and path.read_text() == "second\n"
 
 
@@ -115,14 +116,14 @@ def test_a_full_disk_shows_before_the_token_is_used(path, monkeypatch):
 
 def test_a_successor_that_is_no_token_is_refused_and_the_old_one_stays(path):
     with TokenFile(path).hold() as held, pytest.raises(TokenFileError):
-        held.replace("two words")
+        held.replace(Secret("two words"))
     assert path.read_text() == "first\n"
 
 
 def test_what_a_killed_process_left_is_in_nobodys_way(path):
     write(path.with_name(".token.new"), "half a tok")
     with TokenFile(path).hold() as held:
-        held.replace("second")
+        held.replace(Secret("second"))
     assert path.read_text() == "second\n"
 
 
@@ -138,10 +139,10 @@ def test_a_second_holder_waits_for_the_first_and_gets_the_successor(path):
     with TokenFile(path).hold() as held:
         thread.start()
         assert holding.wait(30)
-        held.replace("second")
+        held.replace(Secret("second"))
     go_on.set()
     thread.join(30)
-    assert got == ["second"]
+    assert got == [Secret("second")]
 
 
 def test_a_holder_that_never_lets_go_is_an_error_after_four_minutes(path):
@@ -166,7 +167,7 @@ def test_a_killed_holder_lets_go(path):
         assert process.stdout.readline() == "held\n"
         process.kill()
     with TokenFile(path).hold() as held:
-        assert held.value == "first"
+        assert held.value == Secret("first")
 
 
 def test_what_root_makes_beside_the_file_belongs_to_the_files_owner(path, monkeypatch):
@@ -181,20 +182,20 @@ def test_what_root_makes_beside_the_file_belongs_to_the_files_owner(path, monkey
 
 def test_a_first_token_serves_until_there_is_a_file(tmp_path):
     path = tmp_path / "state/tokens/abc"
-    file = TokenFile(path, "inline")
-    assert file.read() == "inline" and not path.parent.exists()
+    file = TokenFile(path, Secret("inline"))
+    assert file.read() == Secret("inline") and not path.parent.exists()
     with file.hold() as held:
-        assert held.value == "inline"
-        held.replace("second")
+        assert held.value == Secret("inline")
+        held.replace(Secret("second"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert TokenFile(path, "inline").read() == "second"
+    assert TokenFile(path, Secret("inline")).read() == Secret("second")
 
 
 def test_a_state_directory_that_cannot_be_made_is_an_error_that_names_the_ways_out(tmp_path):
     (tmp_path / "state").write_text("a file")
     with (
         pytest.raises(TokenFileError, match="set XDG_STATE_HOME, or use refresh_token_file"),
-        TokenFile(tmp_path / "state/tokens/abc", "inline").hold(),
+        TokenFile(tmp_path / "state/tokens/abc", Secret("inline")).hold(),
     ):
         pass
 
@@ -202,12 +203,12 @@ def test_a_state_directory_that_cannot_be_made_is_an_error_that_names_the_ways_o
 def test_each_issuer_client_and_token_has_a_state_file_of_its_own_that_does_not_show_the_token(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     files = {
-        state_file(*key)
+        state_file(*key[:2], Secret(key[2]))
         for key in [("a", "b", "c"), ("a", "b", "d"), ("a", "d", "c"), ("d", "b", "c"), ("ab", "", "c")]
     }
     assert len(files) == 5
     assert {file.parent for file in files} == {tmp_path / "jenniferdirac/tokens"}
-    assert "secret-token" not in str(state_file("a", "b", "secret-token"))
+    assert "secret-token" not in str(state_file("a", "b", Secret("secret-token")))
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert str(state_file("a", "b", "c")).startswith("/home/somebody/.local/state/jenniferdirac/tokens/")
+    assert str(state_file("a", "b", Secret("c"))).startswith("/home/somebody/.local/state/jenniferdirac/tokens/")

@@ -7,8 +7,8 @@ from diraccfg import CFG
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import TEMPLATES
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import GatewayAccess
 

@@ -13,9 +13,9 @@ from test_UserData import CONTEXT, WITH_GATEWAY
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.ConfigurationSystem.TemplateParts import Layer, TemplatePart
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody, render_preview
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.TemplateLayers import merge
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import (
     render_user_data,

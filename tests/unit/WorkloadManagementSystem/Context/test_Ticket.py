@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import BadTicket, digest, is_token, new_ticket, seal, unseal
 
 ENVELOPE = {"settings": {"pilot_argv": ["-N", "grif"]}, "credential": {"kind": "proxy", "pem": "-----BEGIN é"}}

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import _as_yaml, render_user_data
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (
@@ -203,6 +203,7 @@ LONG = "hunter2" * 10
     "text",
     [
         "a: {{ {}[vm.credential.proxy.reveal()] }}",
+        "a: {{ vm.credential.reveal() }}",
         "a: {{ {}[vm.credential.proxy | b64] }}",
         "a: *{{ vm.credential.proxy | b64 | replace('=', '') }}",
         "a: !{{ vm.credential.proxy | b64 | replace('=', '') }} 1",

@@ -7,7 +7,7 @@ from director_world import MemoryDirac, World
 
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
-from JenniferDIRAC.WorkloadManagementSystem.Context.Secret import Secret
+from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions
 from JenniferDIRAC.WorkloadManagementSystem.Director.UserDataMaker import UserDataMaker
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Limit
