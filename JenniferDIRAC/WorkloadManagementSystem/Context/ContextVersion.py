@@ -24,8 +24,12 @@ from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import context_of_nobody
-from JenniferDIRAC.WorkloadManagementSystem.Context.Settings import envelope
-from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import SUFFIX, render_user_data, template_files
+from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import (
+    SUFFIX,
+    render_user_data,
+    sealed_content,
+    template_files,
+)
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError, VMContext
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Health import Scope
 
@@ -63,7 +67,7 @@ def all_that_is_told(context: VMContext) -> bytes:
     user_data = render_user_data(context, max_bytes=sys.maxsize)  # what a cloud takes is for the VM's own
     if context.gateway is None:
         return user_data
-    return user_data + json.dumps(envelope(context), sort_keys=True).encode()
+    return user_data + json.dumps(sealed_content(context, user_data), sort_keys=True).encode()
 
 
 def context_version(recipient: Recipient) -> str:

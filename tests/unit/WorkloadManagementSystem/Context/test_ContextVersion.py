@@ -132,6 +132,14 @@ def test_with_a_gateway_what_the_vm_gets_from_it_counts_too(world):
     assert len({*with_gateway, version()}) == 4
 
 
+def test_a_program_that_only_the_gateway_gives_counts_too(world, monkeypatch):
+    world(queue={"Template": "minimal"})
+    of_minimal = recipient(Gateway="https://gateway:9164")
+    before = context_version(of_minimal)
+    monkeypatch.setattr(UserData, "packed_program", lambda: b"another")
+    assert context_version(of_minimal) != before
+
+
 def test_each_vo_has_its_own(world):
     assert context_version(recipient("belle")) != context_version(recipient("t2k.org"))
 
