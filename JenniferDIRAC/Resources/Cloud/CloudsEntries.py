@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from JenniferDIRAC.Resources.Cloud.CloudsFile import BrokenFile, config_places, has_user, read_file
+from JenniferDIRAC.Resources.Cloud.CloudsFile import BrokenFile, config_places, read_file
+from JenniferDIRAC.Resources.Cloud.SafeHTTP import shown_url
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,5 @@ def _entry(name: str, options: Mapping[str, Any]) -> CloudsEntry:
     project = auth.get("project_name") or auth.get("project_id") or ""
     url = str(auth.get("auth_url") or options.get("profile") or "")
     auth_type = options.get("auth_type") or "password"
-    return CloudsEntry(
-        name,
-        "<an address with a password>" if has_user(url) else url,
-        str(project),
-        str(options.get("region_name") or ""),
-        str(auth_type),
-    )
+    region = str(options.get("region_name") or "")
+    return CloudsEntry(name, shown_url(url), str(project), region, str(auth_type))

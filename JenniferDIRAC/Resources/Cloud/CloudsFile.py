@@ -44,8 +44,10 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[Secret, ...]]:
         where = f"{name}: entry {cloud} of {' and '.join(files)}"
         region = config.get_one(cloud)
         auth_type, auth = str(region.config["auth_type"]), region.get_auth_args()
-        if has_user(str(auth.get("auth_url"))):  # addresses are shown
-            raise Rejected(f"{where}: auth: expected an auth_url without a user name and password, found one with them")
+        addresses = {name: value for name, value in region.config.items() if name.endswith("endpoint_override")}
+        for option, address in {"auth: auth_url": auth.get("auth_url"), **addresses}.items():
+            if _has_user(str(address)):  # addresses are shown
+                raise Rejected(f"{where}: {option}: expected no user name and password in the address, found some")
         if auth_type in ("password", "v3password") and not auth.get("password"):  # keystoneauth would send null
             raise Rejected(f"{where}: auth: expected a value for password, found nothing")
         options = loading.get_plugin_options(auth_type)
@@ -66,11 +68,6 @@ def load_entry(name: str, cloud: str) -> tuple[CloudRegion, tuple[Secret, ...]]:
     for file in files:
         _warn_if_open(Path(file), secrets)
     return region, secrets
-
-
-def has_user(url: str) -> bool:
-    """Whether an address holds a user name, and perhaps a password, before its host."""
-    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 class BrokenFile(Exception):
@@ -134,6 +131,10 @@ def _check_files(name: str) -> list[str]:
             except OSError as error:
                 unreadable.append(f"{file} ({error.strerror})")
     return unreadable
+
+
+def _has_user(url: str) -> bool:
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 def _no_entry(where: str, cloud: str, files: Iterable[str], unreadable: Iterable[str], entries: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ They are https, to a host that somebody chose; they follow no redirect, and thei
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -21,6 +22,8 @@ TIMEOUT = 30.0
 #: A discovery document has a few kB, the answer with all sites of EGI a few hundred.
 MAX_ANSWER_BYTES = 4 << 20
 _SHOWN = 300
+# As far as the last @: a password with a / in it breaks the address, and is none the less one.
+_USER = re.compile(r"//.*@", re.DOTALL)
 
 
 class UnsafeURL(ValueError):
@@ -47,9 +50,11 @@ def check_url(url: str, option: str, loopback: bool = False) -> SplitResult:
     """
     parts = _split(url, option)
     if not parts.hostname or parts.username is not None or any(c.isspace() or not c.isprintable() for c in url):
-        raise UnsafeURL(f"{option}: expected an address like https://host/path, found {shown(url)!r}")
+        raise UnsafeURL(f"{option}: expected an address like https://host/path, found {shown_url(url)!r}")
     if parts.scheme != "https" and not (loopback and parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise UnsafeURL(f"{option}: expected https, found {shown(url)!r}: a token would cross the network in the clear")
+        raise UnsafeURL(
+            f"{option}: expected https, found {shown_url(url)!r}: a token would cross the network in the clear"
+        )
     return parts
 
 
@@ -57,8 +62,8 @@ def _split(url: str, option: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  a port that is none shows only when it is asked for
-    except ValueError as error:
-        raise UnsafeURL(f"{option}: {shown(url)!r} is no address: {error}") from None
+    except ValueError:  # its text quotes what may be a part of a password
+        raise UnsafeURL(f"{option}: {shown_url(url)!r} is no address") from None
     return parts
 
 
@@ -136,6 +141,11 @@ def shown(text: str, *secrets: Secret) -> str:
             text = text.replace(secret.reveal(), str(secret))
     line = "".join(c if c.isprintable() else " " for c in text).strip()
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
+
+
+def shown_url(url: str) -> str:
+    """An address in a message of ours, without the user name and password that somebody put before its host."""
+    return shown(_USER.sub("//<secret>@", url))
 
 
 def cause(error: BaseException) -> str:

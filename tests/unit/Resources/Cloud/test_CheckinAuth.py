@@ -334,6 +334,16 @@ def test_an_issuer_is_a_https_address(world, url):
 
 
 @pytest.mark.parametrize(
+    "url", ["https://user:hunter2@host", "http://user:hun@ter2@host", "https://user:hunter/2@host"]
+)
+@pytest.mark.parametrize("option", ["issuer", "access_token_endpoint", "auth_url"])
+def test_a_password_in_an_address_is_not_repeated(world, option, url):
+    with pytest.raises(exceptions.OptionError, match=f"{option}: .*//<secret>@host") as refused:
+        world.plugin(**{option: url})
+    assert "hun" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "url", ["http://keystone.example.org:5000/v3", "http://10.0.0.1/v3", "http://127.0.0.1.example.org"]
 )
 def test_an_access_token_crosses_no_network_in_the_clear(world, url):

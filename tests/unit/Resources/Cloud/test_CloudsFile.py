@@ -109,7 +109,11 @@ def test_a_file_that_cannot_be_opened_is_named(files, tmp_path, monkeypatch):
             "auth: You must provide either an application credential ID",
         ),
         (entry() | {"auth_type": "v3pasword"}, "expected a kind of login, found v3pasword. did you mean v3password"),
-        (entry(auth_url=f"https://u:{PASSWORD}@k.invalid/v3"), "auth: expected an auth_url without a user name"),
+        (entry(auth_url=f"https://u:{PASSWORD}@k.invalid/v3"), "auth: auth_url: expected no user name"),
+        (
+            entry() | {"compute_endpoint_override": f"https://u:{PASSWORD}@k.invalid"},
+            "compute_endpoint_override: expected no user name",
+        ),
         (entry() | {"auth": PASSWORD}, "openstacksdk cannot use it"),
         (entry() | {"auth": [{"password": PASSWORD}]}, "openstacksdk cannot use it"),
         (entry() | {"auth": "wrong"}, "openstacksdk cannot use it"),
