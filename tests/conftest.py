@@ -94,6 +94,30 @@ def dirac(lab):
     return lab
 
 
+@pytest.fixture
+def cs(dirac):
+    """``cs({path: value})`` changes options of the Configuration System; they are put back afterwards."""
+    from DIRAC import gConfig
+    from DIRAC.ConfigurationSystem.Client.CSAPI import CSAPI
+
+    before: dict[str, str | None] = {}
+
+    def set_options(options, remember=True):
+        api = CSAPI()
+        for path, value in options.items():
+            if remember and path not in before:
+                before[path] = gConfig.getValue(path) or None
+            result = api.modifyValue(path, value) if gConfig.getValue(path) else api.setOption(path, value)
+            assert value is None or result["OK"], result
+            if value is None:
+                api.delOption(path)
+        assert api.commit()["OK"]
+        gConfig.forceRefresh(fromMaster=True)
+
+    yield set_options
+    set_options(before, remember=False)
+
+
 @pytest.fixture(scope="session")
 def cloud(request):
     """A real OpenStack with a real OIDC provider.

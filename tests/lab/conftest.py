@@ -20,30 +20,6 @@ def blank_image(dirac):
 
 
 @pytest.fixture
-def cs(dirac):
-    """``cs({path: value})`` changes options of the Configuration System; they are put back afterwards."""
-    from DIRAC import gConfig
-    from DIRAC.ConfigurationSystem.Client.CSAPI import CSAPI
-
-    before: dict[str, str | None] = {}
-
-    def set_options(options, remember=True):
-        api = CSAPI()
-        for path, value in options.items():
-            if remember and path not in before:
-                before[path] = gConfig.getValue(path) or None
-            result = api.modifyValue(path, value) if gConfig.getValue(path) else api.setOption(path, value)
-            assert value is None or result["OK"], result
-            if value is None:
-                api.delOption(path)
-        assert api.commit()["OK"]
-        gConfig.forceRefresh(fromMaster=True)
-
-    yield set_options
-    set_options(before, remember=False)
-
-
-@pytest.fixture
 def director(dirac, blank_image, cs):
     """A director in this process, on the real services, whose VMs boot the blank disk."""
     cs(
