@@ -1,20 +1,8 @@
 """The golden image boots on the embedded cloud, does what its user-data says, and switches itself off."""
 
 import os
-import select
-import uuid
-from pathlib import Path
 
-import pytest
-
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
-from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint, _processes
-from lab.dirac import home
-from lab.image import golden_image
-
-# Without KVM on a busy machine; a quiet one needs a fifth of it.
-BOOT_SECONDS = 240
+from one_vm import whole_life
 
 USER_DATA = b"""#cloud-config
 write_files:
@@ -40,31 +28,8 @@ runcmd:
 """
 
 
-@pytest.fixture(scope="module")
-def images() -> Path:
-    return golden_image(home() / "images").parent
-
-
-def test_a_vm_runs_its_user_data_with_dirac_ready_and_switches_itself_off(images, tmp_path):
-    cloud = QEMUEndpoint("here", tmp_path, images)
-    catalogue = cloud.catalogue()
-    request = ServerRequest(
-        identity=Identity(uuid.uuid4().hex, uuid.uuid4().hex, "belle", 1),
-        image=choose_image("dirac_version>=9.1", catalogue),
-        flavor=choose_flavor("cores>=1, ram>=1", catalogue),
-        user_data=USER_DATA,
-    )
-    server = cloud.create_server(request)
-    try:
-        (pid,) = _processes()[server.id]
-        process = os.pidfd_open(pid)
-        ended = select.select([process], [], [], BOOT_SECONDS)[0]
-        os.close(process)
-        console = cloud.console_log(server.id)
-        assert ended, console
-        assert cloud.find_server(server.name).status is ServerStatus.STOPPED
-    finally:
-        cloud.delete_server(server.id)
+def test_a_vm_runs_its_user_data_with_dirac_ready_and_switches_itself_off(tmp_path):
+    console = whole_life(tmp_path, USER_DATA)
     assert "credential 600 root" in console
     assert "dirac cannot read it" in console
     assert "10.0.2.15/24" in console

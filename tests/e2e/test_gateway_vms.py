@@ -3,16 +3,14 @@
 import os
 import threading
 import time
-import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import yaml
+from one_vm import whole_life
 
 from JenniferDIRAC.Resources.Cloud import QEMUEndpoint as qemu
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest, ServerStatus
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import _as_gzip
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, VMState
@@ -21,7 +19,6 @@ from lab.image import golden_image
 
 # Without KVM on a busy machine; a quiet one needs a tenth of it.
 JOB_SECONDS = 600
-BOOT_SECONDS = 300
 # How long the gateway is away. An hour works too: the lab's director and VMs have the defaults of an installation.
 AWAY_SECONDS = float(os.environ.get("JENNIFERDIRAC_AWAY_SECONDS", "75"))
 
@@ -195,28 +192,9 @@ def test_the_metadata_service_is_closed_to_payloads_and_not_to_root(tmp_path, mo
         lambda *given: [network if word.startswith("user,") else word for word in made(*given)],
     )
     with metadata_service() as port:
-        console = console_of_a_vm(tmp_path, user_data(port))
+        console = whole_life(tmp_path, user_data(port))
     assert "before: root the user-data of this VM" in console
     assert "before: dirac the user-data of this VM" in console
     assert "firewall: ('', 'closed by nft')" in console
     assert "after: root the user-data of this VM" in console
     assert "after: dirac is refused" in console
-
-
-def console_of_a_vm(directory, user_data):
-    """What a VM said until it switched itself off."""
-    cloud = qemu.QEMUEndpoint("here", directory, golden_image(home() / "images").parent)
-    catalogue = cloud.catalogue()
-    request = ServerRequest(
-        identity=Identity(uuid.uuid4().hex, uuid.uuid4().hex, "belle", 1),
-        image=choose_image("dirac_version>=9.1", catalogue),
-        flavor=choose_flavor("cores>=1, ram>=1", catalogue),
-        user_data=user_data,
-    )
-    server = cloud.create_server(request)
-    try:
-        is_off = lambda: cloud.find_server(server.name).status is ServerStatus.STOPPED  # noqa: E731
-        until(is_off, BOOT_SECONDS, cloud.console_log(server.id))
-        return cloud.console_log(server.id)
-    finally:
-        cloud.delete_server(server.id)

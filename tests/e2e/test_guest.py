@@ -3,9 +3,7 @@
 import base64
 import gzip
 import json
-import os
 import re
-import select
 import sys
 import time
 import uuid
@@ -13,14 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from one_vm import whole_life
 
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest
-from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint, _processes
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import load_trust_anchors
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
-from lab.dirac import home
-from lab.image import golden_image
 
 CONTEXT_TESTS = Path(__file__).parents[1] / "unit/WorkloadManagementSystem/Context"
 sys.path += [str(CONTEXT_TESTS), str(CONTEXT_TESTS / "jennifer_vm")]
@@ -28,8 +22,6 @@ sys.path += [str(CONTEXT_TESTS), str(CONTEXT_TESTS / "jennifer_vm")]
 from gateway_server import TICKET, FakeClock, GatewayServer  # noqa: E402
 from pilot_server import CA, PilotServer  # noqa: E402
 
-# Without KVM on a busy machine; a quiet one needs a tenth of it.
-LIFE_SECONDS = 400
 PROXY = "-----BEGIN CERTIFICATE-----\nhunter2\n"
 HOST = "host.test"  # this host, as the VM's network has it at 10.0.2.2
 # What a payload that is curious does, and then a JobAgent's words until it is told to drain.
@@ -116,37 +108,15 @@ def user_data(ca, gateway):
     return b"#cloud-config\n" + yaml.safe_dump(config).encode()
 
 
-def live(gateway, request, tmp_path):
-    """One VM from its start to its power-off, drained at its first job; its console."""
-    cloud = QEMUEndpoint("here", tmp_path, golden_image(home() / "images").parent)
-    server = cloud.create_server(request(cloud.catalogue()))
-    try:
-        (pid,) = _processes()[server.id]
-        process = os.pidfd_open(pid)
-        end, ended = time.monotonic() + LIFE_SECONDS, []
-        while not ended and time.monotonic() < end:
-            ended = select.select([process], [], [], 0.5)[0]
-            gateway.answer["drain"] = any("jobs" in heartbeat["notes"] for heartbeat in gateway.heartbeats)
-        os.close(process)
-        console = cloud.console_log(server.id)
-        assert ended, console
-        return console
-    finally:
-        cloud.delete_server(server.id)
-
-
 def test_a_vm_does_as_the_gateway_says_and_its_payload_sees_no_secret(servers, tmp_path):
     ca, gateway = servers
 
-    def request(catalogue):
-        return ServerRequest(
-            identity=Identity(gateway.vm_id, uuid.uuid4().hex, "belle", 1),
-            image=choose_image("dirac_version>=9.1", catalogue),
-            flavor=choose_flavor("cores>=1, ram>=1", catalogue),
-            user_data=user_data(ca, gateway),
-        )
+    def drain_at_the_first_job():
+        gateway.answer["drain"] = any("jobs" in heartbeat["notes"] for heartbeat in gateway.heartbeats)
 
-    console = live(gateway, request, tmp_path)
+    state = tmp_path / "cloud"
+    state.mkdir()
+    console = whole_life(state, user_data(ca, gateway), gateway.vm_id, drain_at_the_first_job)
     assert gateway.end == {"code": 100, "reason": "Node is being drained by an operator"}, console
     assert "set by the gateway's" in console
     log = gateway.logs["pilot"].decode()

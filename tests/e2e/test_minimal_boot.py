@@ -1,21 +1,16 @@
 """A VM whose user-data bring no program boots, gets it from a real gateway for its ticket, and tells its end there."""
 
-import os
-import select
 import sys
-import uuid
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from one_vm import whole_life
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem/Gateway"))
 import gateway_world  # noqa: E402
 
-from JenniferDIRAC.Resources.Cloud.Choice import choose_flavor, choose_image  # noqa: E402
-from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity, ServerRequest  # noqa: E402
-from JenniferDIRAC.Resources.Cloud.QEMUEndpoint import QEMUEndpoint, _processes  # noqa: E402
 from JenniferDIRAC.Resources.Cloud.Secret import Secret  # noqa: E402
 from JenniferDIRAC.WorkloadManagementSystem.Context.UserData import render_user_data, sealed_content  # noqa: E402
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (  # noqa: E402
@@ -25,11 +20,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import (  # noqa: 
 )
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState  # noqa: E402
 from lab.common.certificates import make_certificates  # noqa: E402
-from lab.dirac import home  # noqa: E402
-from lab.image import golden_image  # noqa: E402
-
-# Without KVM on a busy machine; a quiet one needs a fifth of it.
-BOOT_SECONDS = 300
 
 
 @pytest.fixture
@@ -72,25 +62,7 @@ def test_the_program_comes_for_the_ticket_and_its_words_go_to_the_gateway(gatewa
     user_data = render_user_data(replace(context, vm_id=vm_id))
     state = tmp_path / "cloud"
     state.mkdir()
-    cloud = QEMUEndpoint("here", state, golden_image(home() / "images").parent)
-    catalogue = cloud.catalogue()
-    server = cloud.create_server(
-        ServerRequest(
-            identity=Identity(uuid.uuid4().hex, vm_id, "belle", 1),
-            image=choose_image("dirac_version>=9.1", catalogue),
-            flavor=choose_flavor("cores>=1, ram>=1", catalogue),
-            user_data=user_data,
-        )
-    )
-    try:
-        (pid,) = _processes()[server.id]
-        process = os.pidfd_open(pid)
-        ended = select.select([process], [], [], BOOT_SECONDS)[0]
-        os.close(process)
-        console = cloud.console_log(server.id)
-        assert ended, console
-    finally:
-        cloud.delete_server(server.id)
+    console = whole_life(state, user_data, vm_id)
     record = gateway.store.get(vm_id)
     assert record.said_code == 500, console
     assert "/no/pilot/here" in record.said_reason or "pilot" in record.said_reason
