@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from DIRAC import gConfig
 from DIRAC.ConfigurationSystem.Client.Helpers.Operations import Operations
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import Seconds
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import LimitOptions
@@ -100,6 +100,13 @@ class ProfileConfig(LimitOptions):
         description="life of the proxy in the VM, in seconds, at least: a VM type gets its maxCPUTime and an hour "
         "if that is more, because the proxy has to outlast its jobs. A stolen one is good for nothing afterwards",
     )
+
+    @model_validator(mode="after")
+    def _anchors_can_be_installed(self) -> Self:
+        if self.trust_anchors and self.x509_cert_dir and self.x509_cert_dir.is_relative_to("/cvmfs"):
+            wanted = "a directory that TrustAnchors can be written to"
+            raise ConfigError([ConfigProblem("X509CertDir", wanted, f"{self.x509_cert_dir}, which is read-only")])
+        return self
 
 
 def read_profile(vo: str) -> ProfileConfig:

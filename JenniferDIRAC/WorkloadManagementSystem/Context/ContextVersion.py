@@ -157,8 +157,8 @@ def _version_of(context: VMContext) -> str:
 
 
 def _files_of(context: VMContext, recipient: Recipient) -> tuple[_Files, ...]:
-    """A template may include others, which lie beside it."""
+    """A template may include others, which lie beside it, whatever they are called."""
     templates = template_files(context)
-    files = [(path.parent, f"*{glob.escape(path.suffix)}") for path in templates] + [(_CODE, "**/*.py")]
+    files = [(path.parent, "*") for path in templates] + [(_CODE, "**/*.py")]
     named = filter(None, (recipient.profile.trust_anchors, recipient.director.gateway_ca))
     return *files, *((path.parent, glob.escape(path.name)) for path in named)

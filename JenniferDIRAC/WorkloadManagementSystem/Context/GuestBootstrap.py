@@ -20,7 +20,7 @@ import urllib.request
 def start(root):
     with open(root + "/etc/jennifer/vm.json") as file:
         settings = json.load(file)
-    with open(root + "/dev/console", "a") as console:
+    with open(root + "/dev/console", "w") as console:
         vm_id = settings["vm_id"]
         console.write(f"\n@jennifer {vm_id} hello\n")
         console.flush()

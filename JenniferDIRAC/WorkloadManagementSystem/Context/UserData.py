@@ -15,7 +15,7 @@ from traceback import walk_tb
 from typing import Any
 
 import yaml
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment, SecurityError
 
@@ -157,10 +157,17 @@ class _Environment(SandboxedEnvironment):
         return not hidden and super().is_safe_attribute(obj, attr, value)
 
 
+class _Beside(FileSystemLoader):
+    """Templates of one directory, so that it can be seen when one changes."""
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str, Any]:
+        if "/" in template:
+            raise TemplateNotFound(template, f"{template}: expected a file beside the template")
+        return super().get_source(environment, template)
+
+
 def _render(path: Path, values: dict[str, Any]) -> bytes:
-    environment = _Environment(
-        loader=FileSystemLoader(path.parent), undefined=StrictUndefined, keep_trailing_newline=True
-    )
+    environment = _Environment(loader=_Beside(path.parent), undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters.update(yaml=_as_yaml, sh=shlex.quote, b64=_as_base64, gz_b64=_as_gzip)
     try:
         return environment.get_template(path.name).render(values).encode()

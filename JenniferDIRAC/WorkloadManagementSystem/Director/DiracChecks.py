@@ -142,9 +142,6 @@ def check_profile(vo: str, users: Iterable[Served]) -> Finding:
         profile = read_profile(vo)
     except ConfigError as error:
         return Finding(where, Aspect.PROFILE, Verdict.FAILED, str(error), f"mend it in {path}/Cloud")
-    if str(profile.x509_cert_dir or "").startswith("/cvmfs/") and profile.trust_anchors:
-        text = f"{path}/Cloud: TrustAnchors cannot be written into X509CertDir = {profile.x509_cert_dir}"
-        return Finding(where, Aspect.PROFILE, Verdict.FAILED, text, "leave one of them out")
     release = operations.getValue("Pilot/Version", "") or "no release in Pilot/Version"
     if not profile.cvmfs_repositories:
         text = f"{release}; no CVMFSRepositories: VMs have what their image mounts"

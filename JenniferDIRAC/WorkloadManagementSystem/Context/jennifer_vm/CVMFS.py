@@ -43,6 +43,9 @@ def configure(settings, root, console):
         run_tool([tool, "reload"], TOOL_SECONDS)
     for repository in repositories:
         code, said = run_tool([tool, "probe", repository], TOOL_SECONDS)
+        if code != 0:  # a mount that failed before, without a proxy, may be remembered
+            run_tool([tool, "reload"], TOOL_SECONDS)
+            code, said = run_tool([tool, "probe", repository], TOOL_SECONDS)
         if code != 0:
             last = said.splitlines()[-1] if said else f"exit code {code}"
             tried = proxies + (f", no answer from {', '.join(silent)}" if silent else "")
@@ -83,12 +86,13 @@ def answers(proxy, url):
 
 def nearest(url, console):
     """The proxies that a Shoal server lists (``/nearest``), nearest first; [] if it does not."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     try:
         with urlopen(url, timeout=SHOAL_TIMEOUT) as answer:
             return shoal_proxies(json.loads(answer.read(MAX_SHOAL_BYTES).decode("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         console.note(f"Shoal at {url}: {error}")
         return []
 

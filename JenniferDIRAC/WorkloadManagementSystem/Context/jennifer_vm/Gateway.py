@@ -123,7 +123,9 @@ class Gateway:
                 content = self._read(answer)
             finally:
                 connection.close()
-        except (OSError, HTTPException, ValueError) as error:  # SSLError and time-outs are OSErrors
+        except TimeoutError as error:
+            raise Away(f"no answer within {TIMEOUT} s", slow=True) from error
+        except (OSError, HTTPException, ValueError) as error:  # SSLError is an OSError
             raise Away(f"{type(error).__name__}: {error}") from error
         return self._judge(answer.status, answer.getheader("Retry-After", ""), content)
 

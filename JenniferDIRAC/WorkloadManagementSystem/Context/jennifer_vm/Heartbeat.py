@@ -47,6 +47,7 @@ class Heartbeat:
         self._deadline = None  # on the monotonic clock
         self._misses = 0
         self._draining = False
+        self._drain_file = ""  # the one that we made
         self._closing = None
         self._thread = None
 
@@ -145,12 +146,13 @@ class Heartbeat:
         try:
             if wanted:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "a"):
-                    pass
+                with open(path, "x"):
+                    self._drain_file = path
                 os.chmod(path, 0o644)
-            else:
-                os.unlink(path)
-        except FileNotFoundError:
+            elif self._drain_file:
+                os.unlink(self._drain_file)
+                self._drain_file = ""
+        except (FileExistsError, FileNotFoundError):
             pass
         except OSError as error:
             self._console.note(f"the drain file: {error}")

@@ -8,7 +8,7 @@ import time
 from .Console import Console, printable, serial_consoles
 from .Ends import BAD_NODE, OTHER, Ended
 from .Interrupts import Interrupts
-from .Machine import Clock, TrialClock, under, uptime, within
+from .Machine import Clock, TrialClock, guard, under, uptime, within
 
 SETTINGS = "/etc/jennifer/vm.json"
 WORDS = "/var/log/jennifer/jennifer.log"
@@ -110,6 +110,7 @@ class Life:
         self.console.vm_id = self.settings["vm_id"]
         self.console.say("hello", time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), uptime=uptime())
         self._arm()
+        guard(self.root)
         self._meet_gateway()
         return self._work()
 
@@ -184,10 +185,15 @@ class Life:
         os.makedirs(work, mode=0o755, exist_ok=True)
         os.chmod(work, 0o700)
         proxy = hand_over_proxy(settings, root, work)
-        self._begin_logging(proxy, cert_dir)
+        # Who looks there too early makes autofs remember that it cannot be mounted.
+        on_cvmfs = cert_dir.startswith("/cvmfs/")
+        if not on_cvmfs:
+            self._begin_logging(proxy, cert_dir)
         self._need_disk(work)
         self._close_metadata()
         self._configure_cvmfs()
+        if on_cvmfs:
+            self._begin_logging(proxy, cert_dir)
         fetch_pilot(settings["pilot_file_urls"], work, cert_dir, self.clock)
         unpack(os.path.join(work, "pilot.tar"), work)
         environment = pilot_environment(settings, account, root)
@@ -203,7 +209,8 @@ class Life:
         if self.contact:
             self.contact.pilot_starts(log)
         command = [sys.executable, "dirac-pilot.py"] + settings["pilot_argv"]
-        exit_code = run_pilot(command, work, environment, account, log, console, under(root, LOG_FILE), self.interrupts)
+        log_file, alone = under(root, LOG_FILE), root == "/"
+        exit_code = run_pilot(command, work, environment, account, log, console, log_file, self.interrupts, alone)
         console.say("pilot-end", exit=exit_code, jobs=log.jobs)
         return log.verdict(exit_code)
 

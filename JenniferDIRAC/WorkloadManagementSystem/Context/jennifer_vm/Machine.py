@@ -111,3 +111,32 @@ def run_tool(command, seconds, text=""):
         output.seek(0)
         said = output.read(65536).decode("utf-8", "replace").strip()
         return code, said if code is not None else f"no end within {seconds} s {said}".strip()
+
+
+def guard(root):
+    """Let neither a reboot nor a lack of memory leave this machine on with nobody in charge of it.
+
+    cloud-init starts us at an instance's first boot only; what it runs at every boot switches the machine off then.
+    """
+    if root == "/":
+        spare("-900")
+    per_boot = under(root, "/var/lib/cloud/scripts/per-boot")
+    instance = under(root, "/var/lib/cloud/instance")
+    try:
+        now = os.readlink(instance)
+        os.makedirs(per_boot, exist_ok=True)
+        script = os.path.join(per_boot, "jennifer")
+        with open(script, "w") as file:
+            file.write(f'#!/bin/sh\n[ "$(readlink {instance})" = "{now}" ] && poweroff -f\n')
+        os.chmod(script, 0o755)
+    except OSError:  # no cloud-init, or a disk that cannot be written to
+        pass
+
+
+def spare(score):
+    """How readily the kernel kills this process when memory runs out: -1000 (never) to 1000."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(score)
+    except OSError:
+        pass

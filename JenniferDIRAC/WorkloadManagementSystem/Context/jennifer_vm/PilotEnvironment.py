@@ -66,7 +66,9 @@ def pilot_environment(settings, account, root):
 
 def fill_empty_directory(path):
     """Make a directory, with an empty file in it: the pilot stops without a word at an empty VOMS directory."""
-    if path.startswith("/cvmfs/") or (os.path.isdir(path) and os.listdir(path)):
+    if path.startswith("/cvmfs/") or (os.path.exists(path) and not os.path.isdir(path)):
+        return  # VOMS takes a file in place of the directory too
+    if os.path.isdir(path) and os.listdir(path):
         return
     os.makedirs(path, mode=0o755, exist_ok=True)
     with open(os.path.join(path, "none"), "w"):

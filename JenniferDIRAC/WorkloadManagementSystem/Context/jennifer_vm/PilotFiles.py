@@ -15,6 +15,8 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 
 def fetch_pilot(urls, directory, cert_dir, clock):
     """Fetch the pilot's files into a directory from the first server that gives all of them whole."""
+    from http.client import HTTPException
+
     problem = ""
     for seconds in (0,) + FETCH_PAUSES:
         if seconds:
@@ -23,7 +25,7 @@ def fetch_pilot(urls, directory, cert_dir, clock):
         for url in urls:
             try:
                 files = fetch_checked(url, context)
-            except (OSError, ValueError) as error:  # URLError, SSLError and time-outs are OSErrors
+            except (OSError, HTTPException, ValueError) as error:  # URLError, SSLError and time-outs are OSErrors
                 problem = f"{url}: {error}"
                 continue
             for name, content in files.items():

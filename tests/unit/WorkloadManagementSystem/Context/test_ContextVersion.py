@@ -219,3 +219,12 @@ def test_one_that_cannot_be_made_does_not_keep_the_others_from_theirs(world, tem
     template.unlink()
     world()
     assert list(ContextVersions().versions([broken, recipient("t2k.org")])) == [recipient("t2k.org")]
+
+
+def test_a_change_of_what_a_template_includes_is_another_version(template):
+    template.write_text("#cloud-config\n{% include 'setup.inc' %}\n")
+    (template.parent / "setup.inc").write_text("a: 1\n")
+    versions = ContextVersions()
+    before = versions.versions([recipient()])
+    rewrite(template.parent / "setup.inc", "a: 2\n")
+    assert list(versions.versions([recipient()]).values()) != list(before.values())

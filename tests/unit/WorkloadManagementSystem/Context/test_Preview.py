@@ -12,6 +12,8 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import describe
 from JenniferDIRAC.WorkloadManagementSystem.Context.Preview import render_preview, user_data_of_nobody
 from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextError
 
+START = ["sh", "-c", 'python3 "$0"; sleep 60; poweroff -f', "/opt/jennifer/jennifer-vm"]
+
 
 def files(preview):
     return {file["path"]: file["content"] for file in yaml.safe_load(preview)["write_files"]}
@@ -27,7 +29,7 @@ def test_a_preview_is_a_cloud_config_with_its_files_in_clear(world):
     shown = files(preview)
     assert shown["/opt/jennifer/jennifer-vm"] == described_program(packed_program())
     assert json.loads(shown["/etc/jennifer/vm.json"])["pilot_argv"][-2:] == ["--pilotUUID", "0" * 32]
-    assert yaml.safe_load(preview)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
+    assert yaml.safe_load(preview)["runcmd"] == [START]
 
 
 def test_the_proxy_is_masked(world):

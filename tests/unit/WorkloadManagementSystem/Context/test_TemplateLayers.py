@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import yaml
 from profiles import QUEUE
-from test_UserData import CONTEXT, WITH_GATEWAY
+from test_UserData import CONTEXT, START, WITH_GATEWAY
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
@@ -91,7 +91,7 @@ def test_the_result_is_one_cloud_config_that_says_of_what_it_is_made(tmp_path):
     first, second = user_data.decode().splitlines()[:2]
     assert first == "#cloud-config"
     assert f"template cloud-init with {tmp_path}/one (VO), {tmp_path}/two (site)" in second
-    assert config["runcmd"] == [["echo", CONTEXT.site], ["python3", "/opt/jennifer/jennifer-vm"]]
+    assert config["runcmd"] == [["echo", CONTEXT.site], START]
     assert config["write_files"][-1] == {"path": "/a", "content": "x", "permissions": "0600"}
     before = yaml.safe_load(render_user_data(CONTEXT))
     assert config["write_files"][:-1] == before["write_files"]

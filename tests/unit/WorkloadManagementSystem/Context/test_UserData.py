@@ -43,6 +43,8 @@ CONTEXT = VMContext(
     extra_hosts=("10.0.2.2 dirac.here.org",),
 )
 
+START = ["sh", "-c", 'python3 "$0"; sleep 60; poweroff -f', "/opt/jennifer/jennifer-vm"]
+
 
 def files(user_data):
     return {
@@ -68,7 +70,7 @@ def test_the_in_vm_program_is_written_and_started():
     file, content = files(user_data)["/opt/jennifer/jennifer-vm"]
     assert content == packed_program()
     assert (file["permissions"], file["owner"], file["encoding"]) == ("0755", "root:root", "gz+b64")
-    assert yaml.safe_load(user_data)["runcmd"] == [["python3", "/opt/jennifer/jennifer-vm"]]
+    assert yaml.safe_load(user_data)["runcmd"] == [START]
 
 
 def test_the_proxy_is_for_root_alone_and_in_no_other_file():
@@ -267,6 +269,13 @@ def test_an_unknown_template_is_refused_with_the_known_ones():
         render_user_data(replace(CONTEXT, template="cloud-int"))
     with pytest.raises(ContextError, match="/no/such/file"):
         render_user_data(replace(CONTEXT, template="/no/such/file"))
+
+
+def test_a_template_includes_what_lies_beside_it_and_nothing_else(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/more.j2").write_text("a: 1\n")
+    error = the_error(tmp_path, "#cloud-config\n{% include 'sub/more.j2' %}\n")
+    assert "sub/more.j2: expected a file beside the template" in error
 
 
 def test_a_name_is_no_way_out_of_the_templates_directory():

@@ -119,4 +119,4 @@ def test_a_wrong_profile_is_told(world):
 def test_certificates_cannot_be_written_into_cvmfs(world):
     finding = filled_world(world, TrustAnchors="/etc/ca.pem", X509CertDir="/cvmfs/grid.cern.ch/certificates")
     assert finding.verdict is Verdict.FAILED
-    assert "cannot be written into X509CertDir" in finding.detail
+    assert "X509CertDir: expected a directory that TrustAnchors can be written to" in finding.detail

@@ -85,7 +85,8 @@ def test_what_a_shell_is_to_run_is_a_shells_language(cs, template):
 
 @pytest.mark.parametrize("template", [name for name in TEMPLATE_NAMES if name != "minimal"])
 def test_the_last_command_starts_jennifer_vm(cs, template):
-    assert commands(replace(context_of(cs, "belle"), template=template))[-1] == f"python3 {PROGRAM_PATH}"
+    last = f'sh -c python3 "$0"; sleep 60; poweroff -f {PROGRAM_PATH}'
+    assert commands(replace(context_of(cs, "belle"), template=template))[-1] == last
 
 
 def test_the_minimal_template_takes_two_kibibytes(cs):

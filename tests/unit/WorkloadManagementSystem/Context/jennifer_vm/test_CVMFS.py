@@ -180,6 +180,11 @@ def test_a_repository_that_cannot_be_read_ends_the_vm(cvmfs, proxy, console, tmp
     )
 
 
+def test_a_mount_that_failed_before_is_tried_again_after_a_reload(cvmfs, console, tmp_path):
+    cvmfs(f'[ "$1" = reload ] && touch {tmp_path}/reloaded; [ -e {tmp_path}/reloaded ]')
+    assert configure(settings(), str(tmp_path), console)
+
+
 def test_a_probe_that_hangs_ends_the_vm(cvmfs, console, tmp_path, monkeypatch):
     cvmfs("sleep 60")
     monkeypatch.setattr(CVMFS, "TOOL_SECONDS", 0.2)

@@ -1,10 +1,13 @@
 """The gateway's client: what every answer, and no answer, means."""
 
+import socket
+
 import pytest
 from gateway_server import TICKET
 from guest_directory import VM_ID
 from pilot_server import CA
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import Gateway as module
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.Ends import Ended
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.Gateway import Away, Gateway, OtherOffset, Over, Refused
 
@@ -122,3 +125,12 @@ def test_no_exception_holds_the_session_or_the_ticket(gateway, gateway_server):
             gateway.redeem(TICKET)
         assert TICKET not in str(caught.value)
         assert gateway_server.session not in str(caught.value)
+
+
+def test_a_gateway_that_says_nothing_is_too_slow(clock, monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gateway = Gateway({"url": f"https://127.0.0.1:{silent.getsockname()[1]}"}, "0" * 32, clock)
+        with pytest.raises(Away) as caught:
+            gateway.append("pilot", 0, b"x")
+    assert caught.value.slow

@@ -4,6 +4,7 @@ import base64
 import getpass
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,18 @@ def world(vm, gateway_server, ca):
     (vm.root / "opt/jennifer").mkdir(parents=True)
     vm.proxy.unlink()
     return vm
+
+
+@pytest.mark.parametrize("python", [pytest.param(path, id=f"{major}.{minor}") for (major, minor), path in pythons()])
+def test_a_console_is_a_terminal(world, gateway_server, python):
+    master, slave = pty.openpty()
+    (world.root / "dev/console").unlink()
+    (world.root / "dev/console").symlink_to(os.ttyname(slave))
+    output = live(world, python)
+    assert gateway_server.end["code"] == 200, output
+    assert f"@jennifer {VM_ID} hello" in os.read(master, 1000).decode()
+    os.close(master)
+    os.close(slave)
 
 
 def begin(vm, python=sys.executable, **kwargs):

@@ -118,6 +118,15 @@ def test_a_drain_file_of_an_operators_own_stays(heart, drain_file):
     assert drain_file.exists()
 
 
+def test_an_operators_drain_file_outlives_a_drain_of_ours(heart, gateway_server, drain_file):
+    drain_file.parent.mkdir(parents=True)
+    drain_file.touch()
+    for drain in (True, False):
+        gateway_server.answer["drain"] = drain
+        heart.beat()
+    assert drain_file.exists()
+
+
 def test_a_drain_lasts_while_the_gateway_is_away(heart, gateway_server, drain_file, clock):
     gateway_server.answer["drain"] = True
     heart.beat()

@@ -1,9 +1,10 @@
 """What this machine has is used without waiting for what hangs."""
 
+import subprocess
 import threading
 import time
 
-from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.Machine import find_tool, run_tool, within
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.Machine import find_tool, guard, run_tool, within
 
 
 def test_a_tool_gives_its_exit_code_and_words():
@@ -36,3 +37,32 @@ def test_what_fails_or_takes_too_long_gives_nothing():
     assert within(5, lambda: 7) == 7
     assert within(5, lambda: 1 / 0) is None
     assert within(0.05, threading.Event().wait) is None
+
+
+def test_a_vm_that_is_booted_again_switches_itself_off(tmp_path):
+    instances = tmp_path / "var/lib/cloud/instances"
+    instances.mkdir(parents=True)
+    instance = tmp_path / "var/lib/cloud/instance"
+    instance.symlink_to(instances / "i-1")
+    guard(str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/poweroff").write_text(f"#!/bin/sh\necho $* >{tmp_path}/off\n")
+    (tmp_path / "bin/poweroff").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+
+    def boot():
+        subprocess.run([tmp_path / "var/lib/cloud/scripts/per-boot/jennifer"], env=environment, check=False)
+        return (tmp_path / "off").exists()
+
+    instance.unlink()
+    instance.symlink_to(instances / "i-2")  # the disk has got new user-data: another VM
+    assert not boot()
+    instance.unlink()
+    instance.symlink_to(instances / "i-1")
+    assert boot()
+    assert (tmp_path / "off").read_text() == "-f\n"
+
+
+def test_a_machine_without_cloud_init_is_left_alone(tmp_path):
+    guard(str(tmp_path))
+    assert not list(tmp_path.rglob("jennifer"))

@@ -7,6 +7,8 @@ import stat
 
 from guest_directory import PROXY, USER
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.PilotEnvironment import fill_empty_directory
+
 
 def test_the_pilot_runs_as_its_user_with_its_arguments_and_environment(vm, server):
     server.publish(
@@ -63,3 +65,9 @@ def test_the_work_directory_is_the_pilots_alone(vm):
     vm.live()
     assert stat.S_IMODE(vm.pilot_directory.stat().st_mode) == 0o700
     assert vm.pilot_directory.stat().st_uid == pwd.getpwnam(USER).pw_uid
+
+
+def test_a_file_of_vomses_is_as_good_as_a_directory(tmp_path):
+    (tmp_path / "vomses").write_text("belle")
+    fill_empty_directory(str(tmp_path / "vomses"))
+    assert (tmp_path / "vomses").read_text() == "belle"

@@ -1,12 +1,14 @@
 """The pilot's files: fetched from a server that is trusted, checked, unpacked nowhere else."""
 
 import tarfile
+from http.client import BadStatusLine, IncompleteRead
 
 import pytest
 from guest_directory import NORMAL_END
 from pilot_server import CA
 
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import load_trust_anchors
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import PilotFiles
 
 
 def test_a_server_that_is_down_is_passed_over(vm):
@@ -71,3 +73,17 @@ def test_an_archive_that_reaches_outside_is_refused(vm, server, evil):
     vm.live()
     assert vm.said.code == 600
     assert "refused the member" in vm.said.reason
+
+
+def test_a_server_that_speaks_no_http_costs_a_try_and_not_the_vm(tmp_path, clock, monkeypatch):
+    answers = [BadStatusLine("garbage"), IncompleteRead(b"half"), {"pilot.tar": b"whole"}]
+
+    def fetch_checked(url, context):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(PilotFiles, "fetch_checked", fetch_checked)
+    PilotFiles.fetch_pilot(["https://one", "https://two"], str(tmp_path), "/nowhere", clock)
+    assert (tmp_path / "pilot.tar").read_bytes() == b"whole"

@@ -3,9 +3,13 @@
 import os
 import signal
 import subprocess
+import sys
+import time
 
 from guest_directory import NORMAL_END, VM_ID, is_dead
 
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm import PilotProcess
+from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.PilotLog import PilotLog
 from JenniferDIRAC.WorkloadManagementSystem.Context.jennifer_vm.PilotProcess import end_group
 
 
@@ -77,3 +81,25 @@ def test_nobody_waits_for_a_process_that_cannot_be_killed(monkeypatch):
     end_group(process, NoInterrupts())
     assert sent == [signal.SIGTERM, signal.SIGKILL]
     assert len(process.waits) == 2
+
+
+def test_of_an_output_that_is_too_much_the_end_is_kept(tmp_path, console, monkeypatch):
+    monkeypatch.setattr(PilotProcess, "MAX_LOG_BYTES", 1000)
+    monkeypatch.setattr(PilotProcess, "KEPT_END", 300)
+    script = "for n in range(50000):\n    print('line', n)\n"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        with (tmp_path / "log").open("wb") as copy:
+            PilotProcess.follow(process, PilotLog(), console, copy)
+    text = (tmp_path / "log").read_text()
+    assert text.startswith("line 0\n")
+    assert text.endswith("line 49998\nline 49999\n")
+    assert "left out; the end:]" in text
+    assert len(text) < 200_000
+
+
+def test_a_line_without_end_costs_no_time(vm, server):
+    server.publish("print('JobAgent ' * 200000)\n" + NORMAL_END)
+    began = time.monotonic()
+    vm.live()
+    assert vm.said.code == 200
+    assert time.monotonic() - began < 20
