@@ -145,8 +145,9 @@ class DirectorConfig(StrictModel):
     heartbeat_timeout: Seconds = Field(
         _POLICY.heartbeat_timeout,
         alias="HeartbeatTimeout",
-        description="silence of a VM of the gateway until it is lost, while the gateway is there; it sends three "
-        "heartbeats in that time. A network that is restarted is away for a few minutes",
+        description="silence of a VM of the gateway until it is lost, while the gateway is there and hears others; "
+        "one whose pilot is at work is lost after Lease more. It sends three heartbeats in that time. A network that "
+        "is restarted is away for a few minutes",
     )
     lease: Seconds = Field(
         _POLICY.lease,

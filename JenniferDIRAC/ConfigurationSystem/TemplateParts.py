@@ -39,9 +39,9 @@ def parts_of(values: Mapping[Layer, Any]) -> tuple[TemplatePart, ...]:
 
 def _parse(value: Any) -> tuple[TemplatePart, ...]:
     # Only who reads a section knows its layer, and whether others are below it.
-    if isinstance(value, str) or not all(isinstance(one, TemplatePart) for one in value):
+    if isinstance(value, str) or all(isinstance(one, str) for one in value):
         return parts_of({Layer.VM_TYPE: value})
-    return tuple(value)
+    return tuple(TemplatePart(Layer(layer), name) for layer, name in value)  # pairs, of what is kept as JSON
 
 
 Parts = Annotated[tuple[TemplatePart, ...], BeforeValidator(_parse)]

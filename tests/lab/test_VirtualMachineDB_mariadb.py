@@ -6,7 +6,9 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from importlib import resources
@@ -30,7 +32,7 @@ pytest.register_assert_rewrite("StoreBehaviour", "SharingBehaviour", "SessionsBe
 for room in ("DB", "Director"):
     sys.path.append(str(Path(__file__).parents[1] / "unit/WorkloadManagementSystem" / room))
 from director_world import World  # noqa: E402
-from SessionsBehaviour import SessionsBehaviour  # noqa: E402
+from SessionsBehaviour import MINE, SEALED, SessionsBehaviour, redeemed, with_ticket  # noqa: E402
 from SharingBehaviour import SharingBehaviour  # noqa: E402
 from StoreBehaviour import NOW, StoreBehaviour, intent, planned  # noqa: E402
 
@@ -207,6 +209,17 @@ class TestStoreOnMariaDB(StoreBehaviour, SharingBehaviour, SessionsBehaviour):
             assert "VirtualMachineDB on 127.0.0.1" in said
             assert not any(form in said for form in (PASSWORD, quote_plus(PASSWORD)))
         assert not any(form in caplog.text for form in (PASSWORD, quote_plus(PASSWORD)))
+
+    def test_a_vm_that_asks_again_while_its_first_question_still_waits_is_answered(self, store):
+        """Its transaction began before the first one's was over."""
+        vm = with_ticket(store)
+        with store._engine.connect() as busy, ThreadPoolExecutor(2) as pool:
+            # a director's, say
+            busy.execute(text("UPDATE GatewaySessions SET refused_why = 'x' WHERE vm_id = :vm"), {"vm": vm})
+            asked = [pool.submit(redeemed, store, vm, MINE) for _ in range(2)]
+            time.sleep(1)
+            busy.commit()
+            assert [one.result(30) for one in asked] == [SEALED, SEALED]
 
 
 @contextmanager

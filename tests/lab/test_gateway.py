@@ -126,6 +126,7 @@ def test_the_pilots_output_is_found_by_diracs_own_command(guest, lab, tmp_path):
     guest.ask("PUT", "/logs/jennifer?offset=0", body=b"what the VM said\n")
     assert guest.ask("POST", "/end", {"code": 200, "reason": "done"})[0] == 204
     assert store().get(guest.id).said_reason == "done"
+    end(guest)
     command = [Path(sys.executable).parent / "dirac-admin-get-pilot-output", guest.reference]
     environment = lab.environment(X509_USER_PROXY=str(lab.proxy("adm", "dirac_admin")))
 

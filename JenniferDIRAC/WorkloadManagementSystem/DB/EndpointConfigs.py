@@ -5,13 +5,14 @@ It holds no secret: the CS's sections with one are refused before they get here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import ColumnElement, delete, insert, select, tuple_
 
-from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
-from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
+from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
+from JenniferDIRAC.ConfigurationSystem.StrictModel import StrictModel
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, again
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import EndpointConfiguration as Row
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey
@@ -40,8 +41,8 @@ class EndpointConfigs:
         configs = {}
         for site, ce, document in rows:
             try:
-                configs[EndpointKey(site, ce)] = EndpointConfig.model_validate_json(document)
-            except (ValidationError, ConfigError):
+                configs[EndpointKey(site, ce)] = EndpointConfig.model_validate(_as_today(json.loads(document)))
+            except Exception:  # whatever another version wrote: the director tells whose VMs nobody looks after
                 continue
         return configs
 
@@ -49,6 +50,16 @@ class EndpointConfigs:
     def forget(self, endpoints: Iterable[EndpointKey]) -> None:
         with self._database.transaction() as session:
             session.execute(delete(Row).where(_among((key.site, key.ce) for key in endpoints)))
+
+
+def _as_today(document: dict[str, Any]) -> dict[str, Any]:
+    """What another version kept, without what this one does not know: its VMs are to be looked after all the same."""
+    vm_types = [_known(VMTypeConfig, one) for one in document.get("vm_types", ())]
+    return _known(EndpointConfig, {**document, "vm_types": vm_types})
+
+
+def _known(model: type[StrictModel], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in model.model_fields}
 
 
 def _among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:

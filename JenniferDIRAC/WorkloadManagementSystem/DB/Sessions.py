@@ -6,7 +6,7 @@ those of the database's own clock: directors and gateways run on different hosts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,11 +22,16 @@ from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 #: A gateway that did not say for so long that it is there is away.
 GATEWAY_SILENCE = timedelta(seconds=90)
 _OVER = (VMState.DELETING, VMState.ENDED)
+_LAST_LOGS = timedelta(minutes=5)
 _KEPT_FOR = timedelta(days=30)
 
 
 class TicketRefused(StoreError):
     """A ticket was not redeemed. ``str()`` tells an operator why; whoever brought it is told nothing."""
+
+
+class NoTicket(TicketRefused):
+    """There is no such VM: anybody can make up an id."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,10 @@ class Sessions:
                 if changed(session, fresh.values(digest=digest, redeemed_at=now, redeemed_from=address)):
                     first = func.coalesce(VM.first_word_at, now)
                     session.execute(update(VM).where(VM.vm_id == vm_id).values(first_word_at=first))
-            row = session.get(GatewaySession, vm_id)
+            # As it is now: a transaction that waited for another one reads what was before it else.
+            row = session.get(GatewaySession, vm_id, with_for_update=True)
             if row is None:
-                raise TicketRefused(f"no ticket was made for a VM {vm_id!r}")
+                raise NoTicket(f"no ticket was made for a VM {vm_id!r}")
             if not (why := _refusal(row, state, ticket, digest)):
                 return row.sealed
             row.refusals += 1
@@ -137,14 +143,17 @@ class Sessions:
             row = session.execute(query).one_or_none()
             return row and Guest(**dict(zip(names, row, strict=True)))
 
-    def to_hand_over(self, limit: int) -> tuple[Pilot, ...]:
-        """VMs that are done with their logs, and whose pilot's output DIRAC does not have yet."""
-        done = VM.said_code.is_not(None) | (VM.state == VMState.ENDED)
+    def to_hand_over(self, limit: int, without: Collection[str] = ()) -> tuple[Pilot, ...]:
+        """VMs that are done with their logs, and whose pilot's output DIRAC does not have yet: those that have ended,
+        or said so a while ago, for the logs may come after."""
         query = select(GatewaySession.vm_id, VM.pilot_reference).join_from(
             GatewaySession, VM, GatewaySession.vm_id == VM.vm_id
         )
         with self._database.transaction() as session:
-            rows = session.execute(query.where(~GatewaySession.handed_over, done).limit(limit))
+            said = VM.said_code.is_not(None) & (VM.pilot_finished_at < database_time(session) - _LAST_LOGS)
+            done = (VM.state == VMState.ENDED) | said
+            wanted = query.where(~GatewaySession.handed_over, done, GatewaySession.vm_id.not_in(list(without)))
+            rows = session.execute(wanted.order_by(GatewaySession.expires_at).limit(limit))
             return tuple(Pilot(*row) for row in rows)
 
     @again

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import AmbiguousOutcome, CloudEndpoint, Identity
 from JenniferDIRAC.WorkloadManagementSystem.DB.LiveRecords import LiveRecords
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import (
@@ -180,8 +181,9 @@ class Executor:
             zone=choice.zone_of(vm),
         )
         identity = Identity(briefing.installation, vm, create.vo, create.cores)
+        profile = told[0].profile if told else ProfileConfig()
         user_data = self._user_data.make(
-            config, vm_type, intent, identity, briefing.director, offering.max_user_data_bytes
+            config, vm_type, profile, intent, identity, briefing.director, offering.max_user_data_bytes
         )
         if told is None or self._user_data.versions(told[:1]) != dict([told]):
             raise UserDataUnavailable(

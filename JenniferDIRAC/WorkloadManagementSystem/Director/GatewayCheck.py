@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterable
-from urllib.request import urlopen
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
@@ -26,7 +26,8 @@ def check_gateways(director: DirectorConfig, configs: Iterable[EndpointConfig]) 
             access = gateway_access(config, director, Secret("none"))
         except ContextError as error:
             text, advice = str(error), "run this on the director's host, or mend the option"
-            return [Finding("DIRAC", Aspect.GATEWAY, Verdict.NOT_TRIED, text, advice)]
+            findings[text] = Finding("DIRAC", Aspect.GATEWAY, Verdict.NOT_TRIED, text, advice)
+            continue
         if access is None:
             text = "there is none: a VM's proxy stands in its user-data, for its payloads to find where the cloud's "
             text += "metadata service shows it"
@@ -43,7 +44,9 @@ def _ask(access: GatewayAccess) -> Finding:
     try:
         if access.ca:
             trust.load_verify_locations(cadata=access.ca)
-        with urlopen(f"{access.url}/health", timeout=_TIMEOUT, context=trust) as answer:
+        # As a VM: by no proxy of this host's.
+        opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust))
+        with opener.open(f"{access.url}/health", timeout=_TIMEOUT) as answer:
             version = str(json.load(answer)["version"])[:40]
     except (OSError, ValueError, LookupError, TypeError) as error:
         text = f"{access.url} does not answer as a gateway: {error}"

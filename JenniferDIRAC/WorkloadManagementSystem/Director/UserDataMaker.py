@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig
-from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import ProfileConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import (
@@ -44,6 +44,7 @@ class UserDataMaker:
         self,
         config: EndpointConfig,
         vm_type: VMTypeConfig,
+        profile: ProfileConfig,
         intent: Intent,
         identity: Identity,
         director: DirectorConfig,
@@ -58,7 +59,6 @@ class UserDataMaker:
         :raises StoreUnavailable: the ticket could not be kept
         """
         try:
-            profile = read_profile(intent.vo)
             context = build_context(
                 config,
                 vm_type,

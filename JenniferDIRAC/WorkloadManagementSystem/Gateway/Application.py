@@ -21,7 +21,7 @@ from starlette.routing import Match
 from JenniferDIRAC.WorkloadManagementSystem.Context.ConsoleWords import printable
 from JenniferDIRAC.WorkloadManagementSystem.Context.Ticket import BadTicket, digest, is_token, unseal
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import StoreUnavailable
-from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import Sessions, SessionState, TicketRefused
+from JenniferDIRAC.WorkloadManagementSystem.DB.Sessions import NoTicket, Sessions, SessionState, TicketRefused
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Bounds import BodyBounds, Guard, address_of
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogFiles import LABEL, VM_ID
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogStore import (
@@ -153,7 +153,8 @@ def _add_routes(routes: FastAPI, parts: Parts) -> None:
             sealed = sessions.redeem(vm_id, digest(sent.ticket), digest(sent.session), address)
             envelope = unseal(sent.ticket, sealed)
         except (TicketRefused, BadTicket) as refused:
-            parts.log.warn("A ticket was refused", f"VM {vm_id}, brought from {address}: {refused}")
+            tell = parts.log.verbose if isinstance(refused, NoTicket) else parts.log.warn
+            tell("A ticket was refused", f"VM {vm_id}, brought from {address}: {refused}")
             raise HTTPException(403, "the ticket was refused") from None
         response.headers["Cache-Control"] = "no-store"
         return Welcome(envelope=envelope, now=parts.now())

@@ -33,21 +33,26 @@ _OTHER_FILES = 256  # beside connections: the database's, logs, libraries
 
 
 class PatientEnough(H11Protocol):
-    """HTTP/1.1 that cuts a client off which takes longer than ``patience`` seconds for a request's headers."""
+    """HTTP/1.1 that cuts a client off which takes longer than ``patience`` seconds for a request's headers, or than
+    ``longest`` for the whole exchange: one that does not read its answer."""
 
     patience = 10.0
+    longest = 180.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._cut: asyncio.TimerHandle | None = None
+        self._exchange: tuple[Any, asyncio.TimerHandle] | None = None
         super().connection_made(transport)
         self._watch()
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+    def handle_events(self) -> None:
+        super().handle_events()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        if self._exchange is not None:
+            self._exchange[1].cancel()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
@@ -55,8 +60,16 @@ class PatientEnough(H11Protocol):
         when a request's headers were complete."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._unwatch()
+            if self._exchange is None or self._exchange[0] is not self.cycle:
+                if self._exchange is not None:
+                    self._exchange[1].cancel()
+                self._exchange = self.cycle, self.loop.call_later(self.longest, self._end_exchange, self.cycle)
         elif self._cut is None:
             self._cut = self.loop.call_later(self.patience, self.transport.abort)
+
+    def _end_exchange(self, cycle: Any) -> None:
+        if not cycle.response_complete:
+            self.transport.abort()
 
     def _unwatch(self) -> None:
         if self._cut is not None:
@@ -77,6 +90,7 @@ class Listener:
 
     :param log: with DIRAC's ``verbose``, ``notice``, ``warn`` and ``error``
     :param patience: seconds for a TLS handshake, and for a request's headers
+    :param longest: seconds for a whole exchange, from the headers to the last byte of the answer
     """
 
     def __init__(
@@ -87,11 +101,12 @@ class Listener:
         max_connections: int,
         log: Any,
         patience: float = PatientEnough.patience,
+        longest: float = PatientEnough.longest,
     ):
         self._certificate, self._ear, self._log, self._patience = certificate, ear, log, patience
         self._config = uvicorn.Config(
             app,
-            http=type("Protocol", (PatientEnough,), {"patience": patience}),
+            http=type("Protocol", (PatientEnough,), {"patience": patience, "longest": longest}),
             ws="none",
             lifespan="off",
             ssl_context_factory=lambda *_: certificate.context,

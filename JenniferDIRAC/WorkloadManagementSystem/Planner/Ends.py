@@ -201,9 +201,11 @@ def _heard_nothing(vm: VirtualMachine, timeout: timedelta, watch: Watch) -> bool
 
 
 def _heartbeat_lost(vm: VirtualMachine, heartbeat_at: datetime, watch: Watch) -> End | None:
-    """It sent heartbeats, and then none, with a gateway there to take them. After its end they stop: that is
+    """It sent heartbeats, and then none, with a gateway there that hears others. After its end they stop: that is
     ``_stays_up``'s."""
     timeout = watch.policy.heartbeat_timeout
+    if vm.pilot is PilotState.RUNNING and vm.jobs > 0:
+        timeout += watch.policy.lease  # for so long it works on where nobody hears it
     if is_done(vm) or not watch.silent(heartbeat_at, timeout):
         return None
     last = f"{heartbeat_at:%Y-%m-%d %H:%M} UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,13 +77,27 @@ def disbelief(endpoint: Endpoint, vms: Iterable[VirtualMachine], watch: Watch) -
 
 
 def watches(snapshot: Snapshot, policy: Policy, now: datetime) -> dict[EndpointKey, Watch]:
-    """Per endpoint since when it was looked at without a break: by the director, and with a list in answer."""
+    """Per endpoint since when it was looked at without a break: by the director, and with a list in answer.
+
+    Where all VMs that ever spoke to the gateway are silent, it is rather the way to the gateway that is broken: an
+    endpoint's own where it has several such VMs, else that of all.
+    """
+    heard: defaultdict[EndpointKey, list[bool]] = defaultdict(list)
+    for vm in snapshot.vms:
+        if vm.heartbeat_at is not None and vm.said is None and vm.state in LISTED_STATES:
+            heard[vm.endpoint].append(now - vm.heartbeat_at <= policy.heartbeat_timeout)
+    everybody = [one for some in heard.values() for one in some]
+
+    def reached(where: EndpointKey) -> bool:
+        some = heard[where] if len(heard[where]) > 1 else everybody
+        return len(some) < 2 or any(some)
+
     return {
         endpoint.key: Watch(
             policy,
             now,
             max((since for since in (snapshot.watching_since, endpoint.watching_since) if since), default=None),
-            snapshot.gateway_since,
+            snapshot.gateway_since if reached(endpoint.key) else None,
         )
         for endpoint in snapshot.endpoints
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from JenniferDIRAC.ConfigurationSystem.GatewayConfig import read_gateway_config
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import VirtualMachineStore
+from JenniferDIRAC.WorkloadManagementSystem.DB.VMRecord import VMRecord
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogFiles import LogFile, LogFiles, printable_log
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import VMState
 
@@ -25,14 +26,14 @@ class LogDesk:
         self._store = store
         self._where = where
 
-    def logs(self, vm: str) -> tuple[str, tuple[LogFile, ...]]:
-        """The id of a VM, and the logs that it sent.
+    def logs(self, vm: str) -> tuple[VMRecord, tuple[LogFile, ...]]:
+        """A VM, and the logs that it sent.
 
         :raises UnknownVM: no VM, or more than one, answers to ``vm``
         :raises NoLog: the directory cannot be read
         """
         record = self._store.get(vm)
-        return record.vm_id, self._of(record.vm_id)
+        return record, self._of(record.vm_id)
 
     def read(self, vm: str, label: str, offset: int, limit: int) -> dict[str, Any]:
         """A piece of a log from ``offset`` on, of at most ``limit`` bytes and MAX_READ, in whole lines if it has any;

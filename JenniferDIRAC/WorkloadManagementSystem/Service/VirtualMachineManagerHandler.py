@@ -110,13 +110,13 @@ class VirtualMachineManager:
         }
 
     def logs(self, vm: str) -> dict[str, Any]:
-        """A VM's logs with size in bytes and time of the last word.
+        """A VM's logs with size in bytes and time of the last word, and whether it has ended.
 
         :raises UnknownVM: no VM, or more than one, answers to ``vm``
         :raises NoLog: they cannot be read
         """
-        vm_id, logs = self._logs.logs(vm)
-        return {"vm_id": vm_id, "logs": _plain(logs)}
+        record, logs = self._logs.logs(vm)
+        return {"vm_id": record.vm_id, "logs": _plain(logs), "ended": record.state is VMState.ENDED}
 
     def log(self, vm: str, label: str, offset: int, limit: int) -> dict[str, Any]:
         """A piece of a VM's log, see ``LogDesk.read``."""

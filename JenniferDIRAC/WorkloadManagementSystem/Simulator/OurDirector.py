@@ -61,7 +61,7 @@ class SimulatedUserData:
     def versions(self, recipients):
         return dict.fromkeys(recipients, self.version)
 
-    def make(self, config, vm_type, intent, identity, policy, max_bytes):
+    def make(self, config, vm_type, profile, intent, identity, director, max_bytes):
         return VMSettings(
             vm=intent.vm_id,
             reference=intent.pilot_reference,

@@ -97,7 +97,7 @@ class PlainUserData:
     def versions(self, recipients):
         return dict.fromkeys(recipients, self.version)
 
-    def make(self, config, vm_type, intent, identity, policy, max_bytes):
+    def make(self, config, vm_type, profile, intent, identity, director, max_bytes):
         if self.error:
             raise self.error
         return f"#cloud-config\n# {intent.vm_id}\n".encode()

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import read_cloud_sites
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
+from JenniferDIRAC.ConfigurationSystem.ProfileConfig import read_profile
 from JenniferDIRAC.Resources.Cloud.CloudEndpoint import Identity
 from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.GuestProgram import packed_program
@@ -52,6 +53,7 @@ def make(cs, store, tmp_path):
         made = UserDataMaker(dirac, store.sessions).make(
             config,
             config.vm_types[0],
+            read_profile("belle"),
             intent,
             Identity("f" * 32, VM, "belle", 1),
             DirectorConfig.read("CloudDirector", {"VO": "belle", **options}),

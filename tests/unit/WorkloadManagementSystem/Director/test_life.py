@@ -40,7 +40,7 @@ def test_a_vm_whose_pilot_gets_no_job_is_ended():
 def test_a_vm_whose_heartbeats_stop_is_lost():
     world = running()
     world.store.note(world.the_vm().vm_id, heartbeat_at=world.now)
-    pass_time(world, world.policy.heartbeat_timeout - timedelta(minutes=1))
+    pass_time(world, world.policy.heartbeat_timeout + world.policy.lease - timedelta(minutes=1))
     assert world.the_vm().state is VMState.RUNNING
     pass_time(world, timedelta(minutes=5))
     assert world.the_vm().outcome is Outcome.HEARTBEAT_LOST
@@ -53,7 +53,7 @@ def test_while_the_gateway_is_away_no_vm_is_lost_for_its_silence_and_afterwards_
     pass_time(world, world.policy.heartbeat_timeout * 3)
     assert world.the_vm().state is VMState.RUNNING
     world.gateway_since = world.now
-    pass_time(world, world.policy.heartbeat_timeout - timedelta(minutes=1))
+    pass_time(world, world.policy.heartbeat_timeout + world.policy.lease - timedelta(minutes=1))
     assert world.the_vm().state is VMState.RUNNING
     pass_time(world, timedelta(minutes=5))
     assert world.the_vm().outcome is Outcome.HEARTBEAT_LOST

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from director_world import World, endpoint_of, started
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from JenniferDIRAC.ConfigurationSystem.CloudSites import CloudSites
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig, VMTypeConfig, VOLimits
 from JenniferDIRAC.ConfigurationSystem.PlannerTerms import key_of
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigProblem
+from JenniferDIRAC.ConfigurationSystem.TemplateParts import Layer, TemplatePart
 from JenniferDIRAC.Resources.Cloud.FakeEndpoint import Call
+from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import EndpointConfiguration
 from JenniferDIRAC.WorkloadManagementSystem.Director.Wards import WardKeeper
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndpointKey, Outcome, VMState
 
@@ -145,6 +147,7 @@ def test_a_configuration_comes_back_as_it_was_kept(tmp_path):
         networks=("name:a", "b"),
         max_vms=3,
         whole_node=True,
+        template_parts=(TemplatePart(Layer.SITE, "swap"), TemplatePart(Layer.VM_TYPE, "/etc/ours.j2")),
     )
     config = EndpointConfig(
         site="CLOUD.A.fr",
@@ -158,3 +161,24 @@ def test_a_configuration_comes_back_as_it_was_kept(tmp_path):
     )
     world.store.configs.keep([config])
     assert world.store.configs.kept() == {EndpointKey("CLOUD.A.fr", "ce"): config}
+
+
+def test_what_another_version_kept_is_read_without_what_this_one_does_not_know():
+    world = World()
+    config = endpoint_of("CLOUD.A.fr")
+    world.store.configs.keep([config])
+    with world.store._database.transaction() as session:
+        row = session.scalars(select(EndpointConfiguration)).one()
+        row.document = row.document.replace(b"{", b'{"cvmfs_proxy": "squid.a.fr:3128", ', 1)
+    assert world.store.configs.kept() == {key_of(config): config}
+
+
+def test_a_row_that_nobody_can_read_costs_no_other_its_vms():
+    world = World()
+    good = endpoint_of("CLOUD.A.fr")
+    world.store.configs.keep([good, endpoint_of("CLOUD.B.fr")])
+    with world.store._database.transaction() as session:
+        for row in session.scalars(select(EndpointConfiguration)).all():
+            if row.site == "CLOUD.B.fr":
+                row.document = b'{"vm_types": 5}'
+    assert world.store.configs.kept() == {key_of(good): good}

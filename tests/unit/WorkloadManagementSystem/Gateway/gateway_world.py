@@ -76,7 +76,16 @@ class World:
     """
 
     def __init__(
-        self, root, certificates, quotas=WIDE, rate=1024 * MIB, limits=None, chunk_time=HOUR, patience=10.0, most=500
+        self,
+        root,
+        certificates,
+        quotas=WIDE,
+        rate=1024 * MIB,
+        limits=None,
+        chunk_time=HOUR,
+        patience=10.0,
+        most=500,
+        longest=HOUR,
     ):
         self.root, self.certificates = root, certificates
         self.database = root / "vm.db"
@@ -90,7 +99,9 @@ class World:
         self.ear = open_ear(0, "127.0.0.1")
         self.port = self.ear.getsockname()[1]
         self.certificate = HostCertificate(certificates / "hostcert.pem", certificates / "hostkey.pem")
-        self.listener = Listener(self.app, self.certificate, self.ear, most, self.log, patience)
+        self.listener = Listener(
+            self.app, self.certificate, self.ear, most, self.log, patience, longest.total_seconds()
+        )
 
     def __enter__(self):
         self._thread = threading.Thread(target=self.listener.listen)

@@ -20,14 +20,18 @@ class Pilots:
     """What PilotAgentsDB does with outputs."""
 
     def __init__(self):
-        self.outputs, self.refusal, self.known = {}, "", {REFERENCE}
+        self.outputs, self.refusal, self.known, self.away = {}, "", {REFERENCE}, False
 
     def getPilotOutput(self, reference):
+        if self.away:
+            return {"OK": False, "Message": "( 2013 : Lost connection to server )"}
         if reference not in self.outputs:
             return {"OK": False, "Message": f"PilotJobReference {reference} not found"}
         return {"OK": True, "Value": self.outputs[reference]}
 
     def storePilotOutput(self, reference, output, error):
+        if self.away:  # DIRAC takes its own failed query for an unknown pilot
+            return {"OK": False, "Message": f"Pilot reference not found {reference}"}
         if self.refusal or reference not in self.known:
             return {"OK": False, "Message": self.refusal or f"Pilot reference not found {reference}"}
         assert reference not in self.outputs  # the database takes them once
@@ -44,13 +48,15 @@ class Scene:
         mib = 2**20
         self.logs = LogStore(tmp_path / "logs", Quotas(64 * mib, 16, 128 * mib, 1024 * mib), 100 * mib)
         self.pilots, self.warnings = Pilots(), []
-        self.outputs = PilotOutputs(self.store, self.logs, self.pilots, self.warnings.append)
+        self.time = 0.0
+        self.outputs = PilotOutputs(self.store, self.logs, self.pilots, self.warnings.append, lambda: self.time)
 
     def write(self, label, data):
         self.logs.append(VM, label, 0, data)
 
     def say_the_end(self):
-        self.store.note(VM, said_code=200, said_reason="done")
+        at = self.store.clock() - timedelta(minutes=6)
+        self.store.note(VM, said_code=200, said_reason="done", pilot_finished_at=at)
 
     def end(self):
         self.store.request_kill(VM, "adm", "", NOW)
@@ -92,6 +98,43 @@ def test_another_gateway_may_have_given_it(scene):
     assert scene.store.sessions.to_hand_over(10) == ()
 
 
+def test_logs_may_come_for_a_while_after_a_vm_told_its_end(scene):
+    scene.write("pilot", b"the beginning\n")
+    scene.store.note(VM, said_code=100, said_reason="asked to stop", pilot_finished_at=scene.store.clock())
+    assert scene.handed_over() is None
+    scene.logs.append(VM, "pilot", len(b"the beginning\n"), b"the end\n")
+    scene.end()
+    assert scene.handed_over()[0] == "the beginning\nthe end\n"
+
+
+def test_while_diracs_database_is_away_no_output_is_given_up(scene):
+    scene.write("pilot", b"pilot output\n")
+    scene.say_the_end()
+    scene.pilots.away = True
+    assert scene.handed_over() is None
+    assert "Lost connection" in scene.warnings[0]
+    scene.pilots.away, scene.time = False, 601.0
+    assert scene.handed_over()[0] == "pilot output\n"
+
+
+def test_logs_that_cannot_be_read_now_are_read_later(scene, monkeypatch):
+    scene.write("pilot", b"pilot output\n")
+    scene.say_the_end()
+    with monkeypatch.context() as patched:
+        patched.setattr(LogStore, "tail", lambda *_: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        assert scene.handed_over() is None
+    scene.time = 601.0
+    assert scene.handed_over()[0] == "pilot output\n"
+
+
+def test_outputs_that_dirac_never_takes_do_not_block_others(scene):
+    scene.write("pilot", b"pilot output\n")
+    scene.say_the_end()
+    scene.pilots.refusal = "too large"
+    scene.outputs.hand_over()
+    assert scene.store.sessions.to_hand_over(10, without=[VM]) == ()
+
+
 def test_a_vm_that_was_killed_leaves_what_it_had_sent(scene):
     scene.write("pilot", b"half of it")
     scene.end()
@@ -113,6 +156,8 @@ def test_what_dirac_does_not_take_now_it_gets_later(scene):
     assert scene.handed_over() is None
     assert "MySQL is away" in scene.warnings[0]
     scene.pilots.refusal = ""
+    assert scene.handed_over() is None
+    scene.time += 601
     assert scene.handed_over()
 
 

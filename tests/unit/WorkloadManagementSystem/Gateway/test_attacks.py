@@ -1,5 +1,6 @@
 """Those who speak no HTTP, speak it slowly, or speak too much."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -245,6 +246,20 @@ def test_a_silent_client_is_cut(hasty):
     began = time.monotonic()
     assert said(hasty.raw()) == b""
     assert time.monotonic() - began < SOON
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut(start):
+    world = start(longest=timedelta(seconds=1))
+    client = world.raw()
+    client.settimeout(SOON)
+    with contextlib.suppress(OSError):  # once it is cut off
+        for _ in range(400):
+            client.sendall(b"GET /vm/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    connections = world.listener.server.server_state.connections
+    deadline = time.monotonic() + SOON
+    while connections and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not connections
 
 
 def test_a_client_that_begins_no_tls_is_cut(hasty):

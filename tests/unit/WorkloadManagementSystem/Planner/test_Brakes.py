@@ -8,11 +8,14 @@ from planner_world import NOW, POLICY, ago, seen, vm
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import Outcome, PilotState, ServerState, VMState
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Plan import plan_cycle
 
-LOST = {"state": VMState.RUNNING, "jobs": 1, "pilot": PilotState.RUNNING, "heartbeat_at": ago(60)}
+LOST = {"state": VMState.RUNNING, "jobs": 1, "pilot": PilotState.RUNNING, "heartbeat_at": ago(80)}
+# The gateway hears one, so that silence is the silent ones' own.
+HEARD = vm("heard", **LOST | {"heartbeat_at": ago(1)})
 
 
 def deleted(vms, state=ServerState.ACTIVE, policy=POLICY):
-    return [delete.vm for delete in plan_cycle(seen(*vms, state=state), policy, NOW).deletes]
+    deletes = plan_cycle(seen(*vms, HEARD, state=state), policy, NOW).deletes
+    return [delete.vm for delete in deletes if delete.vm != HEARD.id]
 
 
 def many(number, **what):

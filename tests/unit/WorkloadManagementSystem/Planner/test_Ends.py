@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from planner_world import NOW, POLICY, ago, endpoint, server, snapshot, vm
+from planner_world import NAPOLI, NOW, POLICY, ago, endpoint, key, seen, server, snapshot, vm
 
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Decision import Delete
 from JenniferDIRAC.WorkloadManagementSystem.Planner.Model import EndReport, Outcome, PilotState, ServerState, VMState
@@ -74,10 +74,34 @@ def test_an_ordered_drain_leaves_a_vm_that_may_have_a_job_its_time():
 
 @pytest.mark.parametrize("state", WORKING)
 def test_a_vm_whose_heartbeats_stop_is_lost_whatever_it_ran(state):
-    quiet = vm(state=state, minutes=600, heartbeat_at=ago(14), drifted="image", **BUSY)
+    quiet = vm(state=state, minutes=600, heartbeat_at=ago(74), drifted="image", **BUSY)
     assert not isinstance(step(quiet), Delete)
-    decision = step(replace(quiet, heartbeat_at=ago(16)))
-    assert ends_as(decision, Outcome.HEARTBEAT_LOST, 700) and "2026-11-20 09:44 UTC" in decision.reason
+    decision = step(replace(quiet, heartbeat_at=ago(76)))
+    assert ends_as(decision, Outcome.HEARTBEAT_LOST, 700) and "2026-11-20 08:44 UTC" in decision.reason
+
+
+def test_one_that_has_no_job_to_lose_is_lost_sooner():
+    quiet = vm(state=VMState.RUNNING, minutes=600, heartbeat_at=ago(14), **{**BUSY, "pilot": PilotState.NOT_ASKED})
+    assert step(quiet) is None
+    assert ends_as(step(replace(quiet, heartbeat_at=ago(16))), Outcome.HEARTBEAT_LOST, 700)
+
+
+def lost(*vms):
+    return [delete.vm for delete in plan_cycle(seen(*vms), POLICY, NOW).deletes]
+
+
+def test_where_all_vms_of_an_endpoint_are_silent_it_is_the_way_to_the_gateway_and_none_is_lost():
+    silent = [vm(f"vm{number}", VMState.RUNNING, 600, heartbeat_at=ago(300), **BUSY) for number in range(3)]
+    assert lost(*silent) == []
+    heard = vm("heard", VMState.RUNNING, 600, heartbeat_at=ago(1), **BUSY)
+    assert len(lost(*silent, heard)) == 1
+
+
+def test_the_only_one_of_an_endpoint_is_judged_by_those_of_others():
+    silent = vm("silent", VMState.RUNNING, 600, heartbeat_at=ago(300), **BUSY)
+    elsewhere = {"vm_type": key(NAPOLI), "heartbeat_at": ago(300), **BUSY}
+    assert lost(silent, vm("other", VMState.RUNNING, 600, **elsewhere)) == []
+    assert lost(silent, vm("other", VMState.RUNNING, 600, **{**elsewhere, "heartbeat_at": ago(1)})) == ["silent"]
 
 
 def test_a_vm_that_never_sent_a_heartbeat_has_none_to_lose():
@@ -93,7 +117,7 @@ def test_a_vm_that_is_done_sends_no_more_heartbeats_and_gets_its_time_to_switch_
 def test_after_a_pause_of_the_director_heartbeats_get_their_time_again():
     quiet = vm(state=VMState.RUNNING, minutes=600, heartbeat_at=ago(300), **BUSY)
     assert step(quiet, watching_since=ago(1)) is None
-    assert ends_as(step(quiet, watching_since=ago(16)), Outcome.HEARTBEAT_LOST, 700)
+    assert ends_as(step(quiet, watching_since=ago(76)), Outcome.HEARTBEAT_LOST, 700)
 
 
 def test_a_heartbeat_is_a_first_word():
@@ -117,7 +141,7 @@ OVERDUE = {
     "never active": vm(state=VMState.REQUESTED, minutes=600),
     "idle": vm(state=VMState.RUNNING, minutes=600, pilot=PilotState.RUNNING),
     "without a pilot": vm(state=VMState.RUNNING, minutes=600, spoke=True),
-    "silent since": vm(state=VMState.RUNNING, minutes=600, heartbeat_at=ago(60), **BUSY),
+    "silent since": vm(state=VMState.RUNNING, minutes=600, heartbeat_at=ago(80), **BUSY),
     "done and still up": vm(state=VMState.RUNNING, minutes=600, pilot=PilotState.FINISHED, pilot_finished_at=ago(60)),
     "draining": vm(state=VMState.DRAINING, minutes=2 * DAY, drain="a site drain", **BUSY),
     "too old": vm(state=VMState.RUNNING, minutes=8 * DAY, **BUSY),

@@ -37,8 +37,8 @@ def desk(store, root):
 
 
 def test_a_vms_logs_are_listed_with_their_sizes(desk):
-    vm, logs = desk.logs(VM[:8])
-    assert vm == VM
+    record, logs = desk.logs(VM[:8])
+    assert record.vm_id == VM
     assert [(log.label, log.size) for log in logs] == [("jennifer", 26), ("pilot", 80)]
 
 
