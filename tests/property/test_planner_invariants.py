@@ -126,6 +126,7 @@ def test_an_executed_plan_gives_an_empty_plan(snapshot, policy):
 
 @given(snapshots(), policies, st.integers(1, 10**6))
 def test_time_going_backwards_kills_nothing_that_is_alive(snapshot, policy, minutes):
+    snapshot = replace(snapshot, levers=())  # an operator's drain ends what has no job, whatever the time
     alive = {vm.id for vm in snapshot.vms if vm.state in LIVE_STATES and not vm.drain} & _listed(snapshot, ALIVE)
     plan = plan_cycle(snapshot, policy, NOW - timedelta(days=9, minutes=minutes))
     assert not [delete for delete in plan.deletes if delete.vm in alive]
@@ -134,6 +135,7 @@ def test_time_going_backwards_kills_nothing_that_is_alive(snapshot, policy, minu
 
 @given(snapshots(), policies, st.integers(0, 6 * 24 * 60))
 def test_a_pause_of_the_director_kills_nothing_that_is_alive(snapshot, policy, minutes):
+    snapshot = replace(snapshot, levers=())
     pause = timedelta(minutes=minutes)
     working = {
         vm.id
