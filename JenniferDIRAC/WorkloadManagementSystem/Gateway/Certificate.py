@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from datetime import datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
 
 
 class BadCertificate(Exception):
@@ -33,6 +36,19 @@ class HostCertificate:
         self._load(self.context)
         self._seen = now
         return True
+
+    def left(self, now: datetime) -> timedelta:
+        """How long VMs still trust it.
+
+        :raises BadCertificate: it cannot be read, or is over: no VM can talk to this gateway
+        """
+        try:
+            ends = x509.load_pem_x509_certificate(self._certificate.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError) as error:
+            raise BadCertificate(f"certificate {self._certificate}: {error}") from None
+        if ends <= now:
+            raise BadCertificate(f"certificate {self._certificate} ended at {ends:%Y-%m-%d %H:%M} UTC: renew it")
+        return ends - now
 
     def _loaded(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.StrictModel import ConfigError
 from JenniferDIRAC.WorkloadManagementSystem.DB.VirtualMachineStore import StoreError, VirtualMachineStore
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Bounds import told_without_words
+from JenniferDIRAC.WorkloadManagementSystem.Gateway.Certificate import BadCertificate, HostCertificate
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.LogStore import LogStore
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.Orders import LifeLimits
 from JenniferDIRAC.WorkloadManagementSystem.Gateway.PilotOutputs import PilotOutputs
 
 _ASKED_AT_ONCE = 500
+_RENEW_BEFORE = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Chores:
         tell = self._log.verbose if failed else self._log.warn
         try:
             chore.do()
-        except (StoreError, ConfigError) as error:
+        except (StoreError, ConfigError, BadCertificate) as error:
             tell(f"{chore.name} failed, and is tried again", str(error))
         except Exception as error:  # a chore that ended with its thread would be missed by nobody
             tell(f"{chore.name} failed, and is tried again", told_without_words(error))
@@ -83,6 +85,7 @@ def chores_of(
     logs: LogStore,
     limits: Limits,
     outputs: PilotOutputs,
+    certificate: HostCertificate,
     keep: timedelta,
     name: str,
     log: Any,
@@ -100,8 +103,18 @@ def chores_of(
         for problem in cleared.problems:
             log.warn("Logs", problem)
 
+    def here() -> None:
+        certificate.left(datetime.now(UTC))
+        store.sessions.here(name)
+
+    def look_at_certificate() -> None:
+        left = certificate.left(datetime.now(UTC))
+        if left < _RENEW_BEFORE:
+            log.warn("The host's certificate", f"ends in {left.days} days: no VM can talk to the gateway then")
+
     return (
-        Chore("Saying that the gateway is there", timedelta(seconds=30), lambda: store.sessions.here(name)),
+        Chore("Saying that the gateway is there", timedelta(seconds=30), here),
+        Chore("Looking at the host's certificate", timedelta(hours=12), look_at_certificate),
         Chore("Giving DIRAC the pilots' output", timedelta(seconds=15), outputs.hand_over),
         Chore("Reading the director's time-outs", timedelta(minutes=5), limits.renew),
         Chore("Forgetting old envelopes and sessions", timedelta(minutes=10), store.sessions.purge),

@@ -87,7 +87,7 @@ def run(config: GatewayConfig, store: VirtualMachineStore, certificate: HostCert
     parts = Parts(store.sessions, logs, limits, log, time.time, config.chunk_time)
     name = f"{socket.getfqdn()}:{config.port}"
     outputs = PilotOutputs(store, logs, getPilotAgentsDB(), partial(log.warn, "Pilots' output"))
-    chores = Chores(chores_of(store, logs, limits, outputs, config.keep, name, log), log)
+    chores = Chores(chores_of(store, logs, limits, outputs, certificate, config.keep, name, log), log)
     longest = 3 * config.chunk_time.total_seconds()
     listener = Listener(make_app(parts), certificate, ear, connections, log, longest=longest)
     log.notice("The gateway listens", f"at {name}; logs in {config.logs}")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -166,11 +166,13 @@ def test_a_certificate_that_cannot_be_used_is_named(certificates, tmp_path, what
 # What it does by itself
 
 
-def chores(world, log=None):
+def chores(world, log=None, certificate=None):
     limits = Limits(lambda: DirectorConfig.read("x", {"VO": "belle", "DrainTimeout": "60"}))
     log = log or world.log
     outputs = PilotOutputs(world.store, world.logs, None, log.warn)  # no VM has ended, so DIRAC is not asked
-    made = chores_of(world.store, world.logs, limits, outputs, timedelta(days=14), "here:9164", log)
+    made = chores_of(
+        world.store, world.logs, limits, outputs, certificate or world.certificate, timedelta(days=14), "here:9164", log
+    )
     return {chore.name: chore for chore in made}, limits
 
 
@@ -242,3 +244,34 @@ def test_a_killed_vm_is_over_for_the_gateway_too(start):
     assert vm.beat().json["drain"] is True
     world.store.move(vm.id, VMState.DELETING, VMState.ENDED, now(), "gone", outcome=Outcome.KILLED)
     assert vm.beat().status == 410
+
+
+class Certificate:
+    """One that is valid for so long."""
+
+    def __init__(self, left):
+        self._left = left
+
+    def left(self, now):
+        if self._left <= timedelta():
+            raise BadCertificate("certificate host.pem ended: renew it")
+        return self._left
+
+
+def test_a_certificate_that_is_about_to_end_is_told_of_and_one_that_has_ended_is_no_gateway(start):
+    world = start()
+    log = Log()
+    made, _ = chores(world, log, Certificate(timedelta(days=3)))
+    made["Looking at the host's certificate"].do()
+    assert "ends in 3 days" in str(vars(log))
+    ended, _ = chores(world, log, Certificate(timedelta()))
+    assert Chores(ended.values(), log).turn(ended["Saying that the gateway is there"])
+    assert world.store.sessions.gateway_since() is None
+
+
+def test_how_long_a_certificate_lasts_is_read_from_its_file(certificates):
+    certificate = HostCertificate(certificates / "hostcert.pem", certificates / "hostkey.pem")
+    left = certificate.left(datetime.now(UTC))
+    assert timedelta(days=18) < left <= timedelta(days=20)
+    with pytest.raises(BadCertificate, match="hostcert.pem ended at .*: renew it"):
+        certificate.left(datetime.now(UTC) + timedelta(days=21))
