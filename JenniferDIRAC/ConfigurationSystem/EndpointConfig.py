@@ -168,7 +168,8 @@ class CEOptions(AllotmentOptions):
     cvmfs_proxies: Squids = Field(
         (),
         alias="CVMFSProxy",
-        description="the site's squids as http://HOST:PORT, in order; a VM uses those that answer. Default: the VO's",
+        description="the site's squids as http://HOST:PORT, in order, or joined by | to share the load; a VM uses "
+        "those that answer. Default: the VO's",
     )
     cvmfs_shoal: Text = Field(
         "",

@@ -163,10 +163,13 @@ def _parse_origin(value: Any) -> str:
 
 
 def _parse_squids(value: Any) -> tuple[str, ...]:
-    squids = tuple(one for name in _parse_names(value) for one in re.split(r"[|;]", name) if one)
-    if not all(_SQUID.fullmatch(one) or one == "DIRECT" for one in squids):
-        raise ValueError("squids as http://HOST:PORT, separated by commas")
-    return tuple(one for one in squids if one != "DIRECT")  # which always comes last
+    names = [name.replace(";", ",") for name in _parse_names(value)]
+    groups = [group.split("|") for name in names for group in _parse_names(name)]
+    # DIRECT always comes last.
+    groups = [[one for squid in group if (one := squid.strip()) not in ("", "DIRECT")] for group in groups]
+    if not all(_SQUID.fullmatch(squid) for group in groups for squid in group):
+        raise ValueError("squids as http://HOST:PORT, separated by commas, or by | to share the load")
+    return tuple("|".join(group) for group in groups if group)
 
 
 Count = Annotated[int, whole_number(0)]

@@ -46,6 +46,20 @@ def test_an_endpoint_is_read_with_its_limits_and_vm_types(cs):
     assert [vm_type.queue for vm_type in endpoint.vm_types] == ["q"]
 
 
+@pytest.mark.parametrize(
+    ("written", "groups"),
+    [
+        ("http://a:1, http://b:2", ("http://a:1", "http://b:2")),
+        ("http://a:1;http://b:2;DIRECT", ("http://a:1", "http://b:2")),
+        ("http://a:1 | http://b:2, http://c:3|DIRECT", ("http://a:1|http://b:2", "http://c:3")),
+    ],
+)
+def test_squids_that_share_the_load_stay_together(cs, written, groups):
+    cs(sites(ours=ce(CVMFSProxy=written)))
+    (endpoint,) = read_cloud_sites().endpoints
+    assert endpoint.cvmfs_proxies == groups
+
+
 def test_ces_of_other_types_are_none_of_our_business(cs):
     cs(sites(ours=ce(), theirs={"CEType": "HTCondorCE", "SSHPassword": "x", "Queues": {"q": {}}}))
     found = read_cloud_sites()
