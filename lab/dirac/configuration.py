@@ -78,7 +78,7 @@ def write_configuration(
     cfg = CFG()
     for template in ("central.cfg.in", "qemu_sites.cfg.in") if qemu_sites else ("central.cfg.in",):
         part = CFG()
-        part.loadFromBuffer(_template(template, root, images, address, ports).replace("@LOG_LEVEL@", log_level))
+        part.loadFromBuffer(_template(template, root, images, address, ports, log_level))
         cfg = cfg.mergeWith(part)
     cfg = cfg.mergeWith(CFG().loadFromDict(_registry()))
     for path in extra:
@@ -115,7 +115,7 @@ def write_configuration(
     return Configuration(databases, services)
 
 
-def _template(name: str, root: Path, images: Path, address: str, ports: Ports) -> str:
+def _template(name: str, root: Path, images: Path, address: str, ports: Ports, log_level: str) -> str:
     text = (Path(__file__).parent / name).read_text()
     values = {
         "ROOT": root,
@@ -128,6 +128,7 @@ def _template(name: str, root: Path, images: Path, address: str, ports: Ports) -
         "GATEWAY_PORT": ports.gateway,
         "SANDBOX_PORT": _SANDBOX_PORT + ports.offset,
         "DIRAC_VERSION": version("DIRAC"),
+        "LOG_LEVEL": log_level,
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", str(value))

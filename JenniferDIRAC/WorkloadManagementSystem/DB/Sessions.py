@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from JenniferDIRAC.WorkloadManagementSystem.DB.Database import Database, StoreError, again, changed, database_time
 from JenniferDIRAC.WorkloadManagementSystem.DB.Tables import VM, Gateway, GatewaySession, UTCNow
@@ -193,12 +192,8 @@ class Sessions:
     def gateway_since(self) -> datetime | None:
         """Since when VMs could reach a gateway without a break; None: there is none now."""
         with self._database.transaction() as session:
-            return _since(session)
-
-
-def _since(session: Session) -> datetime | None:
-    lately = Gateway.at >= database_time(session) - GATEWAY_SILENCE
-    return session.scalar(select(func.min(Gateway.since)).where(lately))
+            lately = Gateway.at >= database_time(session) - GATEWAY_SILENCE
+            return session.scalar(select(func.min(Gateway.since)).where(lately))
 
 
 def _refusal(row: GatewaySession, state: VMState | None, ticket: str, digest: str) -> str:

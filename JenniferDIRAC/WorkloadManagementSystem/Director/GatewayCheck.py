@@ -7,7 +7,9 @@ import ssl
 from collections.abc import Iterable
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from JenniferDIRAC.ConfigurationSystem.DirectorConfig import DirectorConfig
+from DIRAC.ConfigurationSystem.Client import PathFinder
+
+from JenniferDIRAC.ConfigurationSystem.DirectorConfig import AGENT_NAME, DirectorConfig
 from JenniferDIRAC.ConfigurationSystem.EndpointConfig import EndpointConfig
 from JenniferDIRAC.Resources.Cloud.Secret import Secret
 from JenniferDIRAC.WorkloadManagementSystem.Context.ContextBuilder import gateway_access
@@ -15,7 +17,6 @@ from JenniferDIRAC.WorkloadManagementSystem.Context.VMContext import ContextErro
 from JenniferDIRAC.WorkloadManagementSystem.Director.SiteCheck import Aspect, Finding, Verdict
 
 _TIMEOUT = 10  # seconds
-_SECTION = "/Systems/WorkloadManagement/Agents/CloudDirector"
 
 
 def check_gateways(director: DirectorConfig, configs: Iterable[EndpointConfig]) -> list[Finding]:
@@ -31,7 +32,7 @@ def check_gateways(director: DirectorConfig, configs: Iterable[EndpointConfig]) 
         if access is None:
             text = "there is none: a VM's proxy stands in its user-data, for its payloads to find where the cloud's "
             text += "metadata service shows it"
-            advice = f"run dirac-cloud-gateway, and name it in {_SECTION}/Gateway"
+            advice = f"run dirac-cloud-gateway, and name it in {PathFinder.getAgentSection(AGENT_NAME)}/Gateway"
             findings[""] = Finding("DIRAC", Aspect.GATEWAY, Verdict.WARNING, text, advice)
         elif access.url not in findings:
             findings[access.url] = _ask(access)
@@ -50,7 +51,8 @@ def _ask(access: GatewayAccess) -> Finding:
             version = str(json.load(answer)["version"])[:40]
     except (OSError, ValueError, LookupError, TypeError) as error:
         text = f"{access.url} does not answer as a gateway: {error}"
-        advice = f"is dirac-cloud-gateway up there, and its certificate of the CAs in {_SECTION}/GatewayCA?"
+        option = f"{PathFinder.getAgentSection(AGENT_NAME)}/GatewayCA"
+        advice = f"is dirac-cloud-gateway up there, and its certificate of the CAs in {option}?"
         return Finding("DIRAC", Aspect.GATEWAY, Verdict.FAILED, text, advice)
     return Finding(
         "DIRAC", Aspect.GATEWAY, Verdict.OK, f"{access.url} works, version {version}, as seen from this host"
