@@ -52,17 +52,14 @@ def logs(
         Output.show(found, as_json, _print_list)
         return
     name = label or _preferred(found["logs"])
-    if not name and (not follow or found["ended"]):
-        errors.print(f"VM {found['vm_id']} sent no log yet; its console may tell: dirac-admin-cloud console {vm}")
-        raise typer.Exit(EXIT_REFUSED)
-    if not name:
+    if follow and not name and not found["ended"]:
         errors.print(f"VM {found['vm_id']} sent no log yet; waiting for one …")
-    while not name and not found["ended"]:
+    while follow and not name and not found["ended"]:
         time.sleep(FOLLOW_SECONDS)
         found = answer(client.getLogs(vm))
         name = _preferred(found["logs"])
     if not name:
-        errors.print(f"VM {found['vm_id']} has ended without one; its console may tell: dirac-admin-cloud console {vm}")
+        errors.print(f"VM {found['vm_id']} sent no log yet; its console may tell: dirac-admin-cloud console {vm}")
         raise typer.Exit(EXIT_REFUSED)
     offset = -tail * _BYTES_OF_A_LINE if tail else 0
     pieces: list[str] = []
